@@ -1,0 +1,222 @@
+"""The recurrent core of AIR: one attend-infer-repeat step."""
+
+from typing import NamedTuple
+
+import sonnet as snt
+import tensorflow as tf
+
+from air import config as config_lib
+from air import modules, transformer
+from air.noise import Noise
+
+
+class CellState(NamedTuple):
+  """What a step gets from the one before it.
+
+  Attributes:
+    images: `[B, H, W]` in [0, 1], the same at every step.
+    encoding: `[B, F]`, of the images, the same at every step.
+    what: `[B, Z]`, z_what of the last step; zeros at first.
+    where: `[B, D]`, z_where of the last step, squashed; zeros at first.
+    presence: `[B, 1]`, z_pres of the last step; ones at first, and after every
+      step of the cell (see `AIRCell`).
+    lstm: `snt.LSTMState`, hidden and cell, each `[B, lstm_size]`.
+  """
+
+  images: tf.Tensor
+  encoding: tf.Tensor
+  what: tf.Tensor
+  where: tf.Tensor
+  presence: tf.Tensor
+  lstm: snt.LSTMState
+
+
+class CellOutput(NamedTuple):
+  """What a step infers.
+
+  Attributes:
+    where_loc: `[B, D]`, location of q(z_where).
+    where_scale: `[B, D]`, standard deviation of q(z_where).
+    where: `[B, D]`, the sample of q(z_where), before any squash of samples.
+    window: `[B, 4]`, the window (sx, tx, sy, ty) that this sample means.
+    glimpse: `[B, h, w]`, the image in that window.
+    what_loc: `[B, Z]`, location of q(z_what).
+    what_scale: `[B, Z]`, standard deviation of q(z_what).
+    what: `[B, Z]`, the sample of q(z_what).
+    presence_logit: `[B]`, logit of the probability that this step takes place
+      given that all before it did.
+    hidden: `[B, lstm_size]`, the LSTM's output.
+    cell: `[B, lstm_size]`, the LSTM's cell.
+  """
+
+  where_loc: tf.Tensor
+  where_scale: tf.Tensor
+  where: tf.Tensor
+  window: tf.Tensor
+  glimpse: tf.Tensor
+  what_loc: tf.Tensor
+  what_scale: tf.Tensor
+  what: tf.Tensor
+  presence_logit: tf.Tensor
+  hidden: tf.Tensor
+  cell: tf.Tensor
+
+
+def squash_where(where: tf.Tensor) -> tf.Tensor:
+  """Maps scales to (0, 1) by a sigmoid and shifts to (-1, 1) by a tanh.
+
+  Args:
+    where: `[..., D]`, (sx, tx, sy, ty) or (s, tx, ty).
+
+  Returns:
+    `[..., D]`.
+  """
+  is_scale = [True, False, True, False] if where.shape[-1] == 4 else [
+    True, False, False
+  ]  # fmt: skip
+  return tf.where(is_scale, tf.sigmoid(where), tf.tanh(where))
+
+
+def to_window(where: tf.Tensor) -> tf.Tensor:
+  """Returns `[..., 4]`, the windows (sx, tx, sy, ty) of where `[..., D]`."""
+  if where.shape[-1] == 4:
+    return where
+  s, tx, ty = tf.unstack(where, axis=-1)
+  return tf.stack([s, tx, s, ty], axis=-1)
+
+
+class AIRCell(snt.RNNCore):
+  """Infers one object: h_i, then p_i, z_where_i, the glimpse, z_what_i.
+
+  The noise is the input; nothing is drawn inside, and presence is not sampled.
+  A step is computed as if its object were present (it leaves z_pres = 1 in the
+  state), because what follows a zero has no effect on the image: one unroll
+  then holds everything that any number of steps would give, and p_1..p_T are
+  what the distribution q(n|z) consists of. Feeding back a sampled zero would
+  silently change the probabilities after it.
+  """
+
+  def __init__(
+    self,
+    config: config_lib.ModelConfig,
+    w_init: snt.initializers.Initializer,
+    name: str | None = None,
+  ):
+    """Makes the cell.
+
+    Args:
+      config: the shape of the model.
+      w_init: of every weight matrix.
+      name: of the module.
+    """
+    super().__init__(name=name)
+    self._config = config
+    hidden_sizes = config.hidden_sizes
+    self.image_encoder = modules.Encoder(
+      hidden_sizes, w_init, name="image_encoder"
+    )
+    self.lstm = snt.LSTM(
+      config.lstm_size, w_i_init=w_init, w_h_init=w_init, name="lstm"
+    )
+    self.initial_lstm_state = snt.TrainableState.for_core(
+      self.lstm, name="initial_lstm_state"
+    )
+    self.where_head = modules.GaussianParams(
+      config.where_size,
+      config.where_scale_bias,
+      hidden_sizes,
+      w_init,
+      name="where_head",
+    )
+    self.presence_head = modules.ScalarHead(
+      config.presence_hidden_sizes,
+      w_init,
+      config.presence_bias,
+      name="presence_head",
+    )
+    self.glimpse_encoder = modules.Encoder(
+      hidden_sizes, w_init, name="glimpse_encoder"
+    )
+    self.what_head = modules.GaussianParams(
+      config.what_size,
+      config.what_scale_bias,
+      [],
+      w_init,
+      name="what_head",
+    )
+
+  def initial_state(self, batch_size: int, images: tf.Tensor) -> CellState:
+    """Encodes the images, once for all steps.
+
+    Args:
+      batch_size: B.
+      images: `[B, H, W]` in [0, 1].
+
+    Returns:
+      The state before the first step.
+    """
+    return CellState(
+      images=images,
+      encoding=self.image_encoder(images),
+      what=tf.zeros([batch_size, self._config.what_size]),
+      where=tf.zeros([batch_size, self._config.where_size]),
+      presence=tf.ones([batch_size, 1]),
+      lstm=self.initial_lstm_state(batch_size),
+    )
+
+  def __call__(
+    self, noise: Noise, prev_state: CellState
+  ) -> tuple[CellOutput, CellState]:
+    """Takes one step.
+
+    Args:
+      noise: of this step, `where` `[B, D]` and `what` `[B, Z]`.
+      prev_state: the state that the last step returned.
+
+    Returns:
+      What the step infers, and the next state.
+    """
+    lstm_inputs = prev_state.encoding
+    if self._config.latent_feedback:
+      latents = [prev_state.what, prev_state.where, prev_state.presence]
+      lstm_inputs = tf.concat([lstm_inputs, *latents], axis=-1)
+    hidden, lstm_state = self.lstm(lstm_inputs, prev_state.lstm)
+    presence_logit = self.presence_head(hidden)  # [B]
+
+    # q(z_where | h_i)
+    where_loc, where_scale = self.where_head(hidden)  # [B, D]
+    if self._config.where_squash == "locations":
+      where_loc = squash_where(where_loc)
+    where = where_loc + where_scale * noise.where
+    squashed = where
+    if self._config.where_squash == "samples":
+      squashed = squash_where(where)
+    window = to_window(squashed)  # [B, 4]
+
+    # q(z_what | glimpse)
+    glimpse = transformer.crop(
+      prev_state.images, window, self._config.glimpse_size
+    )  # [B, h, w]
+    what_loc, what_scale = self.what_head(self.glimpse_encoder(glimpse))
+    what = what_loc + what_scale * noise.what  # [B, Z]
+
+    output = CellOutput(
+      where_loc=where_loc,
+      where_scale=where_scale,
+      where=where,
+      window=window,
+      glimpse=glimpse,
+      what_loc=what_loc,
+      what_scale=what_scale,
+      what=what,
+      presence_logit=presence_logit,
+      hidden=lstm_state.hidden,
+      cell=lstm_state.cell,
+    )
+    next_state = prev_state._replace(
+      what=what,
+      where=squashed,
+      presence=tf.ones_like(prev_state.presence),
+      lstm=lstm_state,
+    )
+    return output, next_state

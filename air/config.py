@@ -1,0 +1,265 @@
+"""Configuration: frozen dataclasses, the one place of defaults.
+
+Each field carries its help text and says where its default comes from: "post"
+is the blog post "Implementing AIR", "code" the blog's original code where the
+post is silent, "ours" a choice of this project (README, "Differences").
+The experiment binaries make one flag of the same name out of each field.
+"""
+
+import dataclasses
+import math
+from typing import Any, Literal, get_args, get_type_hints
+
+
+class ConfigError(ValueError):
+  """A value that cannot work. The message starts with the field's name."""
+
+
+def _field(default: Any, help_text: str) -> Any:
+  return dataclasses.field(default=default, metadata={"help": help_text})
+
+
+def _require(condition: bool, name: str, value: Any, expected: str) -> None:
+  if not condition:
+    raise ConfigError(f"{name} is {value}, expected {expected}")
+
+
+def _check(config: Any, expected: str, test: Any, *names: str) -> None:
+  """Requires `test` of the named fields, each of the entries of a tuple."""
+  for name in names:
+    value = getattr(config, name)
+    entries = value if isinstance(value, tuple) else (value,)
+    _require(all(test(e) for e in entries), name, value, expected)
+
+
+def _check_choices(config: Any) -> None:
+  """Requires every field annotated `Literal` to hold one of its values."""
+  for name, annotation in get_type_hints(type(config)).items():
+    choices = get_args(annotation)
+    if choices and all(isinstance(choice, str) for choice in choices):
+      _require(
+        getattr(config, name) in choices,
+        name,
+        repr(getattr(config, name)),
+        "one of " + ", ".join(choices),
+      )
+
+
+def _check_finite(config: Any) -> None:
+  for field in dataclasses.fields(config):
+    value = getattr(config, field.name)
+    if isinstance(value, float):
+      _require(math.isfinite(value), field.name, value, "a finite number")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+  """The shape of the model. Sizes are in pixels or units."""
+
+  image_size: tuple[int, ...] = _field(
+    (50, 50), "height and width of the images, pixels (post)"
+  )
+  num_steps: int = _field(3, "N, the most objects in an image (code)")
+  glimpse_size: tuple[int, ...] = _field(
+    (20, 20), "height and width of a glimpse, pixels (code)"
+  )
+  what_size: int = _field(50, "Z, the size of z_what (code)")
+  hidden_sizes: tuple[int, ...] = _field(
+    (256, 256), "hidden layers of every MLP, ELU between (post)"
+  )
+  presence_hidden_sizes: tuple[int, ...] = _field(
+    (256, 256), "hidden layers of the presence head (post; code: 128,64)"
+  )
+  baseline_hidden_sizes: tuple[int, ...] = _field(
+    (256, 128), "hidden layers of the neural baseline (post)"
+  )
+  lstm_size: int = _field(256, "units of the LSTM (post)")
+  latent_feedback: bool = _field(
+    True,
+    "feed z_what, z_where and z_pres of a step to the next one (post; the"
+    " code does not)",
+  )
+  where_parametrization: Literal["4d", "3d"] = _field(
+    "4d", "z_where: 4d is sx, tx, sy, ty (code), 3d is s, tx, ty (paper)"
+  )
+  where_squash: Literal["samples", "locations", "none"] = _field(
+    "samples",
+    "apply sigmoid to scales and tanh to shifts: of the sample (ours), of the"
+    " Gaussian's location (code), or not at all",
+  )
+  where_scale_bias: float = _field(
+    0.5, "added to the raw scale of q(z_where) before softplus (code)"
+  )
+  what_scale_bias: float = _field(
+    0.5, "added to the raw scale of q(z_what) before softplus (code)"
+  )
+  presence_bias: float = _field(
+    0.75, "added to the logit of every presence probability (code)"
+  )
+  canvas_multiplier: float = _field(
+    0.5, "the sum of the painted objects is multiplied by this (code)"
+  )
+  output_std: float = _field(
+    0.3, "standard deviation of a pixel given the canvas (post)"
+  )
+
+  @property
+  def where_size(self) -> int:
+    """The number of entries of z_where."""
+    return 4 if self.where_parametrization == "4d" else 3
+
+  def __post_init__(self):
+    _check_choices(self)
+    _check_finite(self)
+    for name in ("image_size", "glimpse_size"):
+      value = getattr(self, name)
+      _require(len(value) == 2, name, value, "a height and a width")
+    _check(
+      self,
+      "at least 1",
+      lambda v: v >= 1,
+      *("image_size", "glimpse_size", "num_steps", "what_size", "lstm_size"),
+      *("hidden_sizes", "presence_hidden_sizes", "baseline_hidden_sizes"),
+    )
+    _require(
+      all(
+        g <= i for g, i in zip(self.glimpse_size, self.image_size, strict=True)
+      ),
+      "glimpse_size",
+      self.glimpse_size,
+      f"no more than the image's {self.image_size}",
+    )
+    _check(self, "more than 0", lambda v: v > 0, "output_std")
+
+
+@dataclasses.dataclass(frozen=True)
+class PriorConfig:
+  """Priors on z_where and on the number of steps; z_what has N(0, 1)."""
+
+  where_scale_prior_mean: float = _field(
+    -0.7,
+    "mean of the Gaussian prior on the scales of z_where, before any squash"
+    " of samples (ours; post: 0)",
+  )
+  where_scale_prior_std: float = _field(
+    0.3, "its standard deviation (ours; post: 1)"
+  )
+  where_shift_prior_mean: float = _field(
+    0.0, "mean of the Gaussian prior on the shifts of z_where (post)"
+  )
+  where_shift_prior_std: float = _field(1.0, "its standard deviation (post)")
+  steps_prior_initial: float = _field(
+    1.0, "success probability of the geometric prior at the start (post)"
+  )
+  steps_prior_final: float = _field(
+    1e-5, "success probability of the geometric prior at the end (post)"
+  )
+  steps_prior_schedule: Literal["exponential", "linear"] = _field(
+    "exponential", "how the success probability is annealed (code)"
+  )
+  steps_prior_hold: int = _field(
+    0, "iterations before annealing starts (ours; code: 1000)"
+  )
+  steps_prior_anneal: int = _field(
+    10_000, "iterations that annealing takes (ours; post: 100,000)"
+  )
+  steps_prior_normalize: bool = _field(
+    True,
+    "divide p(n) by its sum over 0..N, a proper distribution (ours; the code"
+    " does not, which moves the ELBO but no gradient)",
+  )
+
+  def __post_init__(self):
+    _check_choices(self)
+    _check_finite(self)
+    stds = ("where_scale_prior_std", "where_shift_prior_std")
+    _check(self, "more than 0", lambda v: v > 0, *stds)
+    probabilities = ("steps_prior_initial", "steps_prior_final")
+    _check(self, "in (0, 1]", lambda v: 0 < v <= 1, *probabilities)
+    iterations = ("steps_prior_hold", "steps_prior_anneal")
+    _check(self, "at least 0", lambda v: v >= 0, *iterations)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+  """How the model is trained."""
+
+  estimator: str = _field(
+    "marginal",
+    "how the gradient in the discrete number of steps is estimated: summed"
+    " over exactly (marginal, ours), or REINFORCE with the neural baseline"
+    " (reinforce, post)",
+  )
+  batch_size: int = _field(64, "images in a batch (code)")
+  learning_rate: float = _field(1e-4, "of the model (code)")
+  baseline_learning_rate_ratio: float = _field(
+    10.0, "the baseline's learning rate over the model's (post)"
+  )
+  rmsprop_decay: float = _field(0.9, "of both moving averages (code)")
+  rmsprop_momentum: float = _field(0.9, "of the updates (code)")
+  rmsprop_epsilon: float = _field(
+    1e-10, "added to the gradient's variance (code)"
+  )
+  presence_floor_initial: float = _field(
+    0.3,
+    "weight of the fair coin that each presence probability is mixed with at"
+    " the start (ours; code: 1e-3 throughout)",
+  )
+  presence_floor_final: float = _field(1e-3, "the same at the end (code)")
+  presence_floor_anneal: int = _field(
+    2_000, "iterations over which that weight falls linearly (ours)"
+  )
+  seed: int = _field(0, "of weights, noise and order of the images")
+
+  def __post_init__(self):
+    _check_choices(self)
+    _check_finite(self)
+    _check(self, "at least 1", lambda v: v >= 1, "batch_size")
+    rates = ("learning_rate", "baseline_learning_rate_ratio")
+    _check(self, "more than 0", lambda v: v > 0, *rates, "rmsprop_epsilon")
+    decays = ("rmsprop_decay", "rmsprop_momentum")
+    _check(self, "in [0, 1)", lambda v: 0 <= v < 1, *decays)
+    floors = ("presence_floor_initial", "presence_floor_final")
+    _check(self, "in [0, 1)", lambda v: 0 <= v < 1, *floors)
+    _check(self, "at least 0", lambda v: v >= 0, "presence_floor_anneal")
+    _check(self, "in [0, 2^31)", lambda v: 0 <= v < 2**31, "seed")
+
+
+@dataclasses.dataclass(frozen=True)
+class AIRConfig:
+  """Everything that changes the numbers of a run, but for the data."""
+
+  model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+  prior: PriorConfig = dataclasses.field(default_factory=PriorConfig)
+  training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+
+  @classmethod
+  def from_dict(cls, values: dict[str, dict[str, Any]]) -> "AIRConfig":
+    """Returns the configuration that `dataclasses.asdict` made `values` of.
+
+    Also after a round trip through JSON, which makes lists of tuples.
+
+    Args:
+      values: field name to value, for each of the three parts.
+
+    Raises:
+      ConfigError: if a part or a field is missing or unknown, as in a run of
+        another version, or if a value cannot work.
+    """
+    parts = {}
+    for part in dataclasses.fields(cls):
+      part_class = get_type_hints(cls)[part.name]
+      given = values.get(part.name, {})
+      expected = {field.name for field in dataclasses.fields(part_class)}
+      if set(given) != expected:
+        names = ", ".join(sorted(set(given) ^ expected))
+        raise ConfigError(
+          f"{part.name} of another version: missing or unknown are {names}"
+        )
+      parts[part.name] = part_class(
+        **{
+          name: tuple(value) if isinstance(value, list) else value
+          for name, value in given.items()
+        }
+      )
+    return cls(**parts)

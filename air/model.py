@@ -1,0 +1,301 @@
+"""AIR: the cell unrolled, the canvas composed, the ELBO and its gradient."""
+
+import math
+from typing import NamedTuple
+
+import sonnet as snt
+import tensorflow as tf
+import tensorflow_probability as tfp
+import tree
+
+from air import cell as cell_lib
+from air import config as config_lib
+from air import estimators, modules, noise, prior, transformer
+
+tfd = tfp.distributions
+
+
+class AIROutput(NamedTuple):
+  """Everything that one pass over a batch computes.
+
+  Attributes:
+    images: `[B, H, W]` in [0, 1].
+    steps: what the cell infers, each field with the axis `T` in front.
+    presence_logits: `[B, T]`, of p_1..p_T, floor included: q(n|z).
+    glimpses: `[T, B, h, w]`, the decoded z_what.
+    canvases: `[T + 1, B, H, W]`, the sum of the first n painted objects for
+      n = 0..T.
+    num_steps: `[B]` int32, a sample of q(n|z).
+  """
+
+  images: tf.Tensor
+  steps: cell_lib.CellOutput
+  presence_logits: tf.Tensor
+  glimpses: tf.Tensor
+  canvases: tf.Tensor
+  num_steps: tf.Tensor
+
+  def num_steps_posterior(self) -> prior.NumStepsDistribution:
+    """Returns q(n|z), batch shape `[B]`."""
+    return prior.NumStepsDistribution(logits=self.presence_logits)
+
+
+class AIRModel(snt.Module):
+  """Attend, Infer, Repeat (Eslami et al. 2016; blog post)."""
+
+  def __init__(self, config: config_lib.AIRConfig, name: str | None = None):
+    """Makes the model and all of its variables.
+
+    Args:
+      config: of the model, its priors, and its training, of which the model
+        reads the estimator and the seed (of its weights).
+      name: of the module.
+
+    Raises:
+      config_lib.ConfigError: if there is no such estimator.
+    """
+    super().__init__(name=name)
+    if config.training.estimator not in estimators.ESTIMATORS:
+      raise config_lib.ConfigError(
+        f"estimator is {config.training.estimator!r}, expected one of "
+        + ", ".join(estimators.ESTIMATORS)
+      )
+    self.config = config
+    self._estimator = estimators.ESTIMATORS[config.training.estimator]
+    model_config = config.model
+    w_init = modules.FanInNormal(tf.constant([config.training.seed, 0]))
+    self.cell = cell_lib.AIRCell(model_config, w_init, name="cell")
+    self.decoder = modules.Decoder(
+      model_config.hidden_sizes,
+      model_config.glimpse_size,
+      w_init,
+      name="decoder",
+    )
+    self.baseline = None
+    if self._estimator.baseline_features is not None:
+      self.baseline = modules.ScalarHead(
+        model_config.baseline_hidden_sizes, w_init, name="baseline"
+      )
+    self._create_variables()
+
+  def _create_variables(self) -> None:
+    output = self(
+      tf.zeros([1, *self.config.model.image_size]), self.zero_noise(1)
+    )
+    if self.baseline is not None:
+      self.baseline(self._estimator.baseline_features(output))
+
+  @property
+  def model_variables(self) -> tuple[tf.Variable, ...]:
+    """The trainable variables of the model, without the baseline's."""
+    baseline = {id(v) for v in self.baseline_variables}
+    return tuple(v for v in self.trainable_variables if id(v) not in baseline)
+
+  @property
+  def baseline_variables(self) -> tuple[tf.Variable, ...]:
+    """The trainable variables of the baseline; none without one."""
+    return self.baseline.trainable_variables if self.baseline else ()
+
+  def sample_noise(self, seed: tf.Tensor, batch_size: int) -> noise.Noise:
+    """Returns noise for a batch of B images from a stateless seed `[2]`."""
+    model_config = self.config.model
+    return noise.sample(
+      seed,
+      model_config.num_steps,
+      batch_size,
+      model_config.where_size,
+      model_config.what_size,
+    )
+
+  def zero_noise(self, batch_size: int) -> noise.Noise:
+    """Returns the noise under which z_what and z_where are their means."""
+    model_config = self.config.model
+    return noise.zeros(
+      model_config.num_steps,
+      batch_size,
+      model_config.where_size,
+      model_config.what_size,
+    )
+
+  def __call__(
+    self,
+    images: tf.Tensor,
+    step_noise: noise.Noise,
+    presence_floor: tf.Tensor | float = 0.0,
+  ) -> AIROutput:
+    """Infers and reconstructs all objects of each image.
+
+    Args:
+      images: `[B, H, W]` float in [0, 1].
+      step_noise: see `sample_noise`.
+      presence_floor: `[]`, the weight of the fair coin that each presence
+        probability is mixed with (the code's `explore_eps`).
+
+    Returns:
+      The latents, canvases and the posterior of the number of steps.
+    """
+    steps = self._unroll(images, step_noise)
+    glimpses = self._decode(steps.what)  # [T, B, h, w]
+    objects = transformer.paste(
+      glimpses, steps.window, self.config.model.image_size
+    )  # [T, B, H, W]
+    objects = self.config.model.canvas_multiplier * objects
+    canvases = tf.concat(
+      [tf.zeros_like(objects[:1]), tf.cumsum(objects)], axis=0
+    )  # [T + 1, B, H, W]
+    presence_logits = prior.mix_with_fair_coin(
+      tf.transpose(steps.presence_logit), presence_floor
+    )  # [B, T]
+    num_steps = prior.count_leading_ones(
+      tf.transpose(step_noise.presence) < tf.sigmoid(presence_logits)
+    )  # [B]
+    return AIROutput(
+      images=images,
+      steps=steps,
+      presence_logits=presence_logits,
+      glimpses=glimpses,
+      canvases=canvases,
+      num_steps=num_steps,
+    )
+
+  def _unroll(
+    self, images: tf.Tensor, step_noise: noise.Noise
+  ) -> cell_lib.CellOutput:
+    """Returns the outputs of the cell, `[T, B, ...]`."""
+    state = self.cell.initial_state(step_noise.what.shape[1], images)
+    outputs = []
+    for step in range(self.config.model.num_steps):
+      noise_of_step = tree.map_structure(lambda n, i=step: n[i], step_noise)
+      output, state = self.cell(noise_of_step, state)
+      outputs.append(output)
+    return tree.map_structure(lambda *step: tf.stack(step), *outputs)
+
+  def _decode(self, what: tf.Tensor) -> tf.Tensor:
+    """Returns `[T, B, h, w]` of z_what `[T, B, Z]`."""
+    glimpses = self.decoder(tf.reshape(what, [-1, what.shape[-1]]))
+    return tf.reshape(glimpses, [*what.shape[:2], *glimpses.shape[1:]])
+
+  def where_prior(self) -> tfd.Normal:
+    """Returns p(z_where), batch shape `[D]`, before any squash of samples."""
+    config = self.config.prior
+    scale = (config.where_scale_prior_mean, config.where_scale_prior_std)
+    shift = (config.where_shift_prior_mean, config.where_shift_prior_std)
+    if self.config.model.where_size == 4:
+      entries = [scale, shift, scale, shift]
+    else:
+      entries = [scale, shift, shift]
+    means, stds = zip(*entries, strict=True)
+    return tfd.Normal(list(means), list(stds))
+
+  def steps_prior(self, iteration: tf.Tensor | int) -> tf.Tensor:
+    """Returns log p(n) `[T + 1]` as annealed at the iteration `[]`, nats."""
+    config = self.config.prior
+    return prior.geometric_log_probs(
+      prior.log_success_probability(config, iteration),
+      self.config.model.num_steps,
+      config.steps_prior_normalize,
+    )
+
+  def final_steps_prior(self) -> tf.Tensor:
+    """Returns log p(n) `[T + 1]` once annealed, always normalised, nats.
+
+    Values of the ELBO under it compare across iterations and papers.
+    """
+    log_success = math.log(self.config.prior.steps_prior_final)
+    return prior.geometric_log_probs(
+      tf.constant(log_success, tf.float64), self.config.model.num_steps
+    )
+
+  def log_likelihoods(self, output: AIROutput) -> tf.Tensor:
+    """Returns log p(x | canvas_n) `[B, T + 1]`, n = 0..T, nats."""
+    std = self.config.model.output_std
+    num_pixels = math.prod(self.config.model.image_size)
+    squared_error = tf.reduce_sum(
+      tf.square(output.images - output.canvases), axis=[2, 3]
+    )  # [T + 1, B]
+    constant = num_pixels * (0.5 * math.log(2.0 * math.pi) + math.log(std))
+    return -0.5 / std**2 * tf.transpose(squared_error) - constant
+
+  def elbo_terms(
+    self, output: AIROutput, steps_log_prior: tf.Tensor
+  ) -> estimators.ElboTerms:
+    """Returns the terms of the ELBO per image.
+
+    Args:
+      output: of the model.
+      steps_log_prior: `[T + 1]`, log p(n), see `steps_prior`.
+    """
+    steps = output.steps
+    posterior = output.num_steps_posterior()
+    kl_what = tfd.Normal(steps.what_loc, steps.what_scale).kl_divergence(
+      tfd.Normal(0.0, 1.0)
+    )  # [T, B, Z]
+    kl_where = tfd.Normal(steps.where_loc, steps.where_scale).kl_divergence(
+      self.where_prior()
+    )  # [T, B, D]
+    return estimators.ElboTerms(
+      log_likelihoods=self.log_likelihoods(output),
+      probs=posterior.probs(),
+      log_probs=posterior.log_probs(),
+      survival=posterior.survival(),
+      kl_num_steps=posterior.kl_to(steps_log_prior),
+      kl_what=tf.transpose(tf.reduce_sum(kl_what, axis=-1)),
+      kl_where=tf.transpose(tf.reduce_sum(kl_where, axis=-1)),
+    )
+
+  def objective(
+    self, output: AIROutput, terms: estimators.ElboTerms
+  ) -> estimators.Objective:
+    """Returns what to differentiate, by the configured estimator."""
+    if self.baseline is None:
+      return self._estimator.objective(terms)
+    return self._reinforce(output, terms)
+
+  def _reinforce(
+    self, output: AIROutput, terms: estimators.ElboTerms
+  ) -> estimators.Objective:
+    """Returns the score-function objective with the neural baseline.
+
+    The baseline predicts the reconstruction error; nothing of its own loss
+    reaches the model.
+
+    Args:
+      output: of the model, with the sampled number of steps.
+      terms: of the ELBO.
+    """
+    features = self._estimator.baseline_features(output)  # [B, F]
+    baseline = self.baseline(tf.stop_gradient(features))  # [B]
+    return self._estimator.objective(terms, output.num_steps, baseline)
+
+  def log_importance_weights(
+    self, output: AIROutput, steps_log_prior: tf.Tensor
+  ) -> tf.Tensor:
+    """Returns log p(x, n, z) - log q(n, z|x) `[B]` of the sampled n and z.
+
+    The average of its exponential over samples is an unbiased estimate of
+    p(x) (Burda et al. 2016).
+
+    Args:
+      output: of the model.
+      steps_log_prior: `[T + 1]`, log p(n).
+    """
+    steps = output.steps
+    log_ratio_what = tfd.Normal(0.0, 1.0).log_prob(steps.what) - tfd.Normal(
+      steps.what_loc, steps.what_scale
+    ).log_prob(steps.what)  # [T, B, Z]
+    log_ratio_where = self.where_prior().log_prob(steps.where) - tfd.Normal(
+      steps.where_loc, steps.where_scale
+    ).log_prob(steps.where)  # [T, B, D]
+    log_ratio = tf.reduce_sum(log_ratio_what, axis=-1) + tf.reduce_sum(
+      log_ratio_where, axis=-1
+    )  # [T, B]
+    # Steps after the n-th leave no trace in the image: p and q agree on them.
+    log_ratios = tf.transpose(tf.math.cumsum(log_ratio))  # [B, T]
+    log_ratios = tf.pad(log_ratios, [[0, 0], [1, 0]])  # [B, T + 1]
+    log_weights = (
+      self.log_likelihoods(output)
+      + steps_log_prior
+      - output.num_steps_posterior().log_probs()
+      + log_ratios
+    )  # [B, T + 1]
+    return tf.gather(log_weights, output.num_steps, batch_dims=1)

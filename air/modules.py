@@ -1,0 +1,158 @@
+"""The networks of AIR, each an MLP with ELU (blog post, "What do we need?").
+
+Every weight is drawn from a stateless seed, so that a model is a function of
+its configuration and seed whatever was created before it.
+"""
+
+import math
+from collections.abc import Sequence
+
+import sonnet as snt
+import tensorflow as tf
+
+from air.noise import RNG_ALGORITHM, fold_in
+
+
+class FanInNormal(snt.initializers.Initializer):
+  """Truncated normal with standard deviation 1 / sqrt(fan-in).
+
+  Sonnet's default initializer, drawn from a stateless seed: the k-th call of
+  one object uses the seed folded with k. Share one object among the modules
+  of a model.
+  """
+
+  def __init__(self, seed: tf.Tensor):
+    """Makes the initializer.
+
+    Args:
+      seed: `[2]` integer, a stateless seed.
+    """
+    self._seed = seed
+    self._calls = 0
+
+  def __call__(self, shape: Sequence[int], dtype: tf.DType) -> tf.Tensor:
+    """Returns `shape`, the initial value of a weight matrix."""
+    seed = fold_in(self._seed, self._calls)
+    self._calls += 1
+    return tf.random.stateless_truncated_normal(
+      shape,
+      seed,
+      stddev=1.0 / math.sqrt(shape[0]),
+      dtype=dtype,
+      alg=RNG_ALGORITHM,
+    )
+
+
+class MLP(snt.nets.MLP):
+  """Fully connected layers with ELU between them."""
+
+  def __init__(
+    self,
+    output_sizes: Sequence[int],
+    w_init: snt.initializers.Initializer,
+    activate_final: bool = False,
+    name: str | None = None,
+  ):
+    super().__init__(
+      output_sizes,
+      w_init=w_init,
+      activation=tf.nn.elu,
+      activate_final=activate_final,
+      name=name,
+    )
+
+
+class Encoder(snt.Module):
+  """Flattens images and encodes them; used for images and for glimpses."""
+
+  def __init__(
+    self,
+    hidden_sizes: Sequence[int],
+    w_init: snt.initializers.Initializer,
+    name: str | None = None,
+  ):
+    super().__init__(name=name)
+    self._mlp = MLP(hidden_sizes, w_init, activate_final=True)
+
+  def __call__(self, images: tf.Tensor) -> tf.Tensor:
+    """Returns `[B, hidden_sizes[-1]]` of images `[B, H, W]`."""
+    return self._mlp(snt.flatten(images))
+
+
+class Decoder(snt.Module):
+  """Decodes z_what into a glimpse."""
+
+  def __init__(
+    self,
+    hidden_sizes: Sequence[int],
+    glimpse_size: tuple[int, ...],
+    w_init: snt.initializers.Initializer,
+    name: str | None = None,
+  ):
+    super().__init__(name=name)
+    self._glimpse_size = tuple(glimpse_size)
+    self._mlp = MLP([*hidden_sizes, math.prod(self._glimpse_size)], w_init)
+
+  def __call__(self, what: tf.Tensor) -> tf.Tensor:
+    """Returns glimpses `[B, h, w]` of z_what `[B, Z]`."""
+    return tf.reshape(self._mlp(what), [-1, *self._glimpse_size])
+
+
+class GaussianParams(snt.Module):
+  """Location and softplus scale of a diagonal Gaussian.
+
+  The hidden layers may be none; then both are linear in the input.
+  """
+
+  def __init__(
+    self,
+    size: int,
+    scale_bias: float,
+    hidden_sizes: Sequence[int],
+    w_init: snt.initializers.Initializer,
+    name: str | None = None,
+  ):
+    """Makes the module.
+
+    Args:
+      size: of the Gaussian variable.
+      scale_bias: added to the raw scale: scale = softplus(raw + bias).
+      hidden_sizes: of the layers before the output.
+      w_init: of every weight matrix.
+      name: of the module.
+    """
+    super().__init__(name=name)
+    self._scale_bias = scale_bias
+    self._mlp = MLP([*hidden_sizes, 2 * size], w_init)
+
+  def __call__(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns location and scale, each `[B, size]`, of inputs `[B, F]`."""
+    location, raw_scale = tf.split(self._mlp(inputs), 2, axis=-1)
+    return location, tf.nn.softplus(raw_scale + self._scale_bias)
+
+
+class ScalarHead(snt.Module):
+  """One number per example: a presence logit, or a baseline's prediction."""
+
+  def __init__(
+    self,
+    hidden_sizes: Sequence[int],
+    w_init: snt.initializers.Initializer,
+    bias: float = 0.0,
+    name: str | None = None,
+  ):
+    """Makes the module.
+
+    Args:
+      hidden_sizes: of the layers before the output.
+      w_init: of every weight matrix.
+      bias: a constant added to the output.
+      name: of the module.
+    """
+    super().__init__(name=name)
+    self._bias = bias
+    self._mlp = MLP([*hidden_sizes, 1], w_init)
+
+  def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
+    """Returns `[B]` of inputs `[B, F]`."""
+    return tf.squeeze(self._mlp(inputs), axis=-1) + self._bias

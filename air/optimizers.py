@@ -1,0 +1,87 @@
+"""Centered RMSProp as in TensorFlow 1, which the blog's code trains with.
+
+`snt.optimizers.RMSProp` differs: its mean square starts at zero where TensorFlow
+1's starts at one (the first steps are then up to 10 times as long), and its
+variance, a difference of two averages, can become negative in float32.
+"""
+
+from collections.abc import Sequence
+
+import sonnet as snt
+import tensorflow as tf
+
+
+class RMSProp(snt.Module):
+  """Centered RMSProp with momentum.
+
+  TensorFlow 1 keeps the moving averages m of g and s of g^2 and divides by
+  sqrt(s - m^2 + epsilon). Here v = s - m^2 is itself the moving quantity:
+
+    v <- decay (v + (1 - decay) (g - m)^2),  m <- decay m + (1 - decay) g
+
+  which is the same in exact arithmetic and cannot be negative.
+  """
+
+  def __init__(
+    self,
+    variables: Sequence[tf.Variable],
+    learning_rate: float,
+    decay: float,
+    momentum: float,
+    epsilon: float,
+    name: str | None = None,
+  ):
+    """Makes the optimizer and its slots.
+
+    Args:
+      variables: to be trained.
+      learning_rate: see `apply`.
+      decay: of the moving averages.
+      momentum: of the updates.
+      epsilon: added to the variance.
+      name: of the module.
+    """
+    super().__init__(name=name)
+    self._variables = tuple(variables)
+    self._learning_rate = learning_rate
+    self._decay = decay
+    self._momentum = momentum
+    self._epsilon = epsilon
+
+    def slots(name, value):
+      return [
+        tf.Variable(tf.fill(v.shape, value), trainable=False, name=name)
+        for v in self._variables
+      ]
+
+    self.mean = slots("mean", 0.0)
+    self.variance = slots("variance", 1.0)
+    self.velocity = slots("velocity", 0.0)
+
+  def apply(self, gradients: Sequence[tf.Tensor]) -> None:
+    """Takes one step.
+
+    Args:
+      gradients: of the loss in each of the variables, in their order.
+    """
+    for gradient, variable, mean, variance, velocity in zip(
+      gradients,
+      self._variables,
+      self.mean,
+      self.variance,
+      self.velocity,
+      strict=True,
+    ):
+      rest = 1.0 - self._decay
+      deviation = gradient - mean
+      variance.assign(
+        self._decay * (variance + rest * tf.square(deviation))
+      )
+      mean.assign_add(rest * deviation)
+      velocity.assign(
+        self._momentum * velocity
+        + self._learning_rate
+        * gradient
+        * tf.math.rsqrt(variance + self._epsilon)
+      )
+      variable.assign_sub(velocity)

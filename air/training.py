@@ -1,0 +1,249 @@
+"""Training: the step, compiled with many iterations in one call."""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+import tree
+
+from air import config as config_lib
+from air import noise
+from air.model import AIRModel
+from air.optimizers import RMSProp
+
+# Streams of random numbers, the second entry of a seed (0: the weights).
+_NOISE_STREAM = 1
+_ORDER_STREAM = 2
+
+
+class StepMetrics(NamedTuple):
+  """Means over a batch, `[]`, in nats; the KL terms under the annealed prior.
+
+  Attributes:
+    loss: reconstruction plus the KL terms, the negative ELBO.
+    reconstruction: -log p(x|canvas) as the estimator sees it.
+    kl_num_steps: KL(q(n|z) || p(n)).
+    kl_what: sum_i q(n>=i|z) KL(z_what_i).
+    kl_where: sum_i q(n>=i|z) KL(z_where_i).
+    reinforce_loss: of the score function; zero without one.
+    baseline_loss: of the baseline; zero without one.
+    gradient_norm: of the model's gradient, over all of its variables.
+  """
+
+  loss: tf.Tensor
+  reconstruction: tf.Tensor
+  kl_num_steps: tf.Tensor
+  kl_what: tf.Tensor
+  kl_where: tf.Tensor
+  reinforce_loss: tf.Tensor
+  baseline_loss: tf.Tensor
+  gradient_norm: tf.Tensor
+
+
+def presence_floor(
+  config: config_lib.TrainingConfig, iteration: tf.Tensor | int
+) -> tf.Tensor:
+  """Returns the weight of the fair coin at the iteration, `[]` float32."""
+  initial, final = config.presence_floor_initial, config.presence_floor_final
+  if not config.presence_floor_anneal:
+    return tf.constant(final, tf.float32)
+  fraction = tf.cast(iteration, tf.float32) / config.presence_floor_anneal
+  return initial + (final - initial) * tf.minimum(fraction, 1.0)
+
+
+class Trainer(tf.Module):
+  """Trains a model on images held in memory.
+
+  The state of training is what `tf.train.Checkpoint(trainer=...)` saves: the
+  model, the optimizers' slots and the iteration. Everything random is a
+  function of the seed and the iteration, so training goes on from a saved
+  state exactly as it would have.
+  """
+
+  def __init__(
+    self,
+    config: config_lib.AIRConfig,
+    images: np.ndarray,
+    jit_compile: bool = True,
+    iterations_per_call: int = 50,
+  ):
+    """Makes the model, its optimizers and the iteration, zero.
+
+    Args:
+      config: of model, priors and training.
+      images: `[N, H, W]` uint8.
+      jit_compile: compile the iterations with XLA.
+      iterations_per_call: the most iterations in one call of `train`.
+
+    Raises:
+      config_lib.ConfigError: if there are fewer images than in a batch.
+    """
+    super().__init__(name="trainer")
+    training = config.training
+    if training.batch_size > len(images):
+      raise config_lib.ConfigError(
+        f"batch_size is {training.batch_size}, expected no more than the"
+        f" {len(images)} training images"
+      )
+    self.config = config
+    self.iterations_per_call = iterations_per_call
+    self.model = AIRModel(config)
+
+    def rmsprop(variables, learning_rate):
+      return RMSProp(
+        variables,
+        learning_rate,
+        training.rmsprop_decay,
+        training.rmsprop_momentum,
+        training.rmsprop_epsilon,
+      )
+
+    self.optimizer = rmsprop(self.model.model_variables, training.learning_rate)
+    self.baseline_optimizer = rmsprop(
+      self.model.baseline_variables,
+      training.learning_rate * training.baseline_learning_rate_ratio,
+    )
+    self.iteration = tf.Variable(0, trainable=False, dtype=tf.int64)
+    self._images = images
+    self._seed = tf.constant([training.seed, _NOISE_STREAM])
+    self._order: dict[int, np.ndarray] = {}
+    self._run = tf.function(self._iterate, jit_compile=jit_compile)
+
+  def train(self, num_iterations: int) -> StepMetrics:
+    """Runs iterations and returns the means of their metrics, as numbers.
+
+    Args:
+      num_iterations: 1..`iterations_per_call`.
+    """
+    if not 1 <= num_iterations <= self.iterations_per_call:
+      raise ValueError(
+        f"num_iterations is {num_iterations}, expected 1 to"
+        f" {self.iterations_per_call}"
+      )
+    first = int(self.iteration.numpy())
+    # A call always gets the same shape, so that it is compiled only once.
+    batches = np.empty(
+      [
+        self.iterations_per_call,
+        self.config.training.batch_size,
+        *self._images.shape[1:],
+      ],
+      np.uint8,
+    )
+    for i in range(num_iterations):
+      np.take(
+        self._images, self.batch_indices(first + i), axis=0, out=batches[i]
+      )
+    sums = self._run(
+      tf.constant(batches), tf.constant(first, tf.int64), num_iterations
+    )
+    self.iteration.assign_add(num_iterations)
+    return StepMetrics(*(float(s) / num_iterations for s in sums))
+
+  def batch_indices(self, iteration: int) -> np.ndarray:
+    """Returns the images of the iteration's batch, `[B]`.
+
+    Every epoch goes through all images in an order of its own.
+    """
+    size, num_images = self.config.training.batch_size, len(self._images)
+    first = iteration * size
+    epoch, start = divmod(first, num_images)
+    indices = self._epoch_order(epoch)[start : start + size]
+    if len(indices) < size:
+      rest = self._epoch_order(epoch + 1)[: size - len(indices)]
+      indices = np.concatenate([indices, rest])
+    return indices
+
+  def _epoch_order(self, epoch: int) -> np.ndarray:
+    if epoch not in self._order:
+      seed = [self.config.training.seed, _ORDER_STREAM, epoch]
+      order = np.random.default_rng(seed).permutation(len(self._images))
+      self._order = {
+        key: value for key, value in self._order.items() if key == epoch - 1
+      }
+      self._order[epoch] = order
+    return self._order[epoch]
+
+  def _iterate(
+    self, batches: tf.Tensor, first: tf.Tensor, num_iterations: tf.Tensor
+  ) -> StepMetrics:
+    """Returns the metrics' sums over iterations first, first + 1, ..."""
+
+    def body(i, sums):
+      images = tf.cast(batches[i], tf.float32) / 255.0
+      iteration = first + tf.cast(i, tf.int64)
+      step_noise = self.model.sample_noise(
+        noise.fold_in(self._seed, iteration), batches.shape[1]
+      )
+      metrics = self.step(images, step_noise, iteration)
+      return i + 1, tree.map_structure(tf.add, sums, metrics)
+
+    zeros = StepMetrics(*[tf.zeros([])] * len(StepMetrics._fields))
+    _, sums = tf.while_loop(
+      lambda i, _: i < num_iterations, body, (tf.constant(0), zeros)
+    )
+    return sums
+
+  def step(
+    self, images: tf.Tensor, step_noise: noise.Noise, iteration: tf.Tensor
+  ) -> StepMetrics:
+    """Takes one step of both optimizers and returns what it saw.
+
+    Args:
+      images: `[B, H, W]` float in [0, 1].
+      step_noise: see `AIRModel.sample_noise`.
+      iteration: `[]` int64, at which the schedules are read.
+    """
+    metrics, gradients, baseline_gradients = self.gradients(
+      images, step_noise, iteration
+    )
+    self.optimizer.apply(gradients)
+    self.baseline_optimizer.apply(baseline_gradients)
+    return metrics
+
+  def gradients(
+    self, images: tf.Tensor, step_noise: noise.Noise, iteration: tf.Tensor
+  ) -> tuple[StepMetrics, list[tf.Tensor], list[tf.Tensor]]:
+    """Returns metrics and gradients in the model's and baseline's variables.
+
+    Args:
+      images: `[B, H, W]` float in [0, 1].
+      step_noise: see `AIRModel.sample_noise`.
+      iteration: `[]` int64, at which the schedules are read.
+    """
+    model = self.model
+    with tf.GradientTape() as tape:
+      output = model(
+        images, step_noise, presence_floor(self.config.training, iteration)
+      )
+      terms = model.elbo_terms(output, model.steps_prior(iteration))
+      objective = model.objective(output, terms)
+      # Neither part has a gradient in the other's variables.
+      loss = objective.loss + objective.baseline_loss
+    num_model_variables = len(model.model_variables)
+    gradients = tape.gradient(
+      loss,
+      [*model.model_variables, *model.baseline_variables],
+      unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
+    kl = [
+      tf.reduce_mean(t)
+      for t in (
+        terms.kl_num_steps,
+        terms.expected_kl_what(),
+        terms.expected_kl_where(),
+      )
+    ]
+    metrics = StepMetrics(
+      objective.reconstruction + tf.add_n(kl),
+      objective.reconstruction,
+      *kl,
+      reinforce_loss=objective.reinforce_loss,
+      baseline_loss=objective.baseline_loss,
+      gradient_norm=tf.linalg.global_norm(gradients[:num_model_variables]),
+    )
+    return (
+      metrics,
+      gradients[:num_model_variables],
+      gradients[num_model_variables:],
+    )

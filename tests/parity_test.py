@@ -1,0 +1,299 @@
+"""Numbers recorded from the blog's original code, reproduced by this one.
+
+`AIR_PARITY_DIR` may name a folder with further fixtures (`*.npz`).
+"""
+
+import dataclasses
+import os
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from absl import flags
+
+from air import prior
+from air.noise import Noise
+from air.training import Trainer, presence_floor
+from experiments import configuration, train
+
+TESTDATA = pathlib.Path(__file__).parent / "testdata"
+CONFIGS = pathlib.Path(train.__file__).parent / "configs"
+
+# Fixture name of each MLP -> how many layers, ours by `_modules`.
+CELL = "M/AIRCell"
+
+
+def fixture_paths():
+  folders = [TESTDATA]
+  if os.environ.get("AIR_PARITY_DIR"):
+    folders.append(pathlib.Path(os.environ["AIR_PARITY_DIR"]))
+  return sorted(path for f in folders for path in f.glob("*.npz"))
+
+
+def blog_code_config(image_size):
+  """What `--flagfile=experiments/configs/blog_code.flags` says."""
+  flag_values = flags.FlagValues()
+  train.define_flags(flag_values)
+  flag_values(["train", f"--flagfile={CONFIGS / 'blog_code.flags'}"])
+  return configuration.air_config_for(flag_values, image_size)
+
+
+def fixture_config(data):
+  """The blog code's configuration, at the fixture's sizes."""
+  config = blog_code_config((50, 50))
+
+  def widths(prefix, layers):
+    names = ["linear"] + [f"linear_{i}" for i in range(1, layers)]
+    return tuple(
+      data[f"var/{prefix}/MLP/{name}/b"].shape[0] for name in names
+    )
+
+  glimpse_size = data["term/glimpse"].shape[2:]
+  model = dataclasses.replace(
+    config.model,
+    image_size=data["term/obs"].shape[1:],
+    num_steps=len(data["term/what"]),
+    glimpse_size=glimpse_size,
+    what_size=data["term/what"].shape[-1],
+    hidden_sizes=widths(f"{CELL}/Encoder", 2),
+    presence_hidden_sizes=widths(f"{CELL}/StepsPredictor", 2),
+    baseline_hidden_sizes=widths("BaselineMLP", 2),
+    lstm_size=data["var/M/lstm_initial_state_cell/w"].shape[-1],
+  )
+  training = dataclasses.replace(
+    config.training, batch_size=len(data["term/obs"])
+  )
+  return dataclasses.replace(config, model=model, training=training)
+
+
+def gates_to_ours(array):
+  """Gates (i, j, f, o) of TensorFlow 1 to (i, f, j, o) of Sonnet 2."""
+  i, j, f, o = np.split(array, 4, axis=-1)
+  return np.concatenate([i, f, j, o], axis=-1)
+
+
+def original_to_ours(data, prefix, forget_bias=0.0):
+  """Maps arrays under `prefix/<original variable name>` to our variables.
+
+  Args:
+    data: the fixture.
+    prefix: "var", "grad_opt_loss", "grad_baseline_loss", "var_after_5_steps".
+    forget_bias: the original adds this to the forget gate, we keep it in b.
+
+  Returns:
+    our variables' names to arrays.
+  """
+  def mlp(ours, theirs, first=0):
+    layers = {}
+    for layer in range(3):
+      name = "linear" if layer == 0 else f"linear_{layer}"
+      for kind in "wb":
+        key = f"{prefix}/{theirs}/{name}/{kind}"
+        if key in data:
+          layers[f"{ours}/mlp/linear_{first + layer}/{kind}:0"] = data[key]
+    return layers
+
+  ours = {
+    **mlp("cell/image_encoder", f"{CELL}/Encoder/MLP"),
+    **mlp("cell/glimpse_encoder", f"{CELL}/Encoder_1/MLP"),
+    **mlp("cell/what_head", f"{CELL}/ParametrisedGaussian"),
+    **mlp("cell/where_head", f"{CELL}/StochasticTransformParam/MLP"),
+    **mlp("cell/presence_head", f"{CELL}/StepsPredictor/MLP"),
+    **mlp("decoder", f"{CELL}/Decoder/MLP"),
+    **mlp("baseline", "BaselineMLP/MLP"),
+  }
+  if f"{prefix}/lstm/w_gates" in data:
+    weights = gates_to_ours(data[f"{prefix}/lstm/w_gates"])
+    bias = gates_to_ours(data[f"{prefix}/lstm/b_gates"])
+    units = len(bias) // 4
+    bias[units : 2 * units] += forget_bias
+    ours["cell/lstm/w_i:0"] = weights[:-units]
+    ours["cell/lstm/w_h:0"] = weights[-units:]
+    ours["cell/lstm/b:0"] = bias
+    for name in ("hidden", "cell"):
+      ours[f"cell/initial_lstm_state/{name}:0"] = data[
+        f"{prefix}/M/lstm_initial_state_{name}/w"
+      ]
+  return ours
+
+
+def our_names(variables):
+  return [v.name.removeprefix("air_model/") for v in variables]
+
+
+class Port:
+  """Our model with a fixture's weights, noise and iteration."""
+
+  def __init__(self, data):
+    self.data = data
+    self.config = fixture_config(data)
+    images = np.zeros_like(data["term/obs"], np.uint8)
+    self.trainer = Trainer(self.config, images)
+    self.model = self.trainer.model
+    weights = original_to_ours(data, "var", forget_bias=1.0)
+    variables = self.model.trainable_variables
+    assert sorted(our_names(variables)) == sorted(weights)
+    for name, variable in zip(our_names(variables), variables, strict=True):
+      variable.assign(weights[name])
+    self.images = tf.constant(data["term/obs"])
+    self.noise = Noise(
+      where=tf.constant(data["noise/where_eps"]),
+      what=tf.constant(data["noise/what_eps"]),
+      presence=tf.constant(data["noise/presence_uniform"][..., 0]),
+    )
+    self.iteration = tf.constant(int(data["config/global_step"]), tf.int64)
+
+  def terms(self):
+    """Every `term/` array that the original code computes."""
+    model, data = self.model, self.data
+    floor = presence_floor(self.config.training, self.iteration)
+    output = model(self.images, self.noise, floor)
+    terms = model.elbo_terms(output, model.steps_prior(self.iteration))
+    objective = model.objective(output, terms)
+    steps = output.steps
+    num_steps = output.num_steps.numpy()
+    num_images = len(num_steps)
+    # What the original multiplies by presence, for T steps.
+    sampled = np.minimum(
+      np.arange(1, len(steps.what) + 1)[:, None], num_steps
+    )  # [T, B]
+    canvases = output.canvases.numpy()
+    presence = (sampled == np.arange(1, len(sampled) + 1)[:, None])[..., None]
+    error = -tf.gather(terms.log_likelihoods, num_steps, batch_dims=1)
+    features = model._estimator.baseline_features(output)
+    baseline = model.baseline(features)
+    kl_where = terms.expected_kl_where()
+    log_success = prior.log_success_probability(
+      self.config.prior, self.iteration
+    )
+    kl_what = terms.expected_kl_what()
+    prior_loss = terms.kl()
+    true_counts = data["term/nums"].sum(0)[:, 0]
+    return {
+      "obs": self.images,
+      "nums": data["term/nums"],
+      "where_loc": steps.where_loc,
+      "where_scale": steps.where_scale,
+      "where": steps.where,
+      "what_loc": steps.what_loc,
+      "what_scale": steps.what_scale,
+      "what": steps.what,
+      "presence_prob": tf.sigmoid(tf.transpose(output.presence_logits))[
+        ..., None
+      ],
+      "presence": presence,
+      "glimpse": presence[..., None] * tf.sigmoid(output.glimpses),
+      "canvas": canvases[sampled, np.arange(num_images)],
+      "num_steps_posterior": terms.probs,
+      "num_step_per_sample": num_steps,
+      "num_step": num_steps.mean(),
+      "num_step_accuracy": (num_steps == true_counts).mean(),
+      "steps_prior_success_prob": np.minimum(np.exp(log_success), 1 - 1e-15),
+      "rec_loss_per_sample": error,
+      "rec_loss": objective.reconstruction,
+      "kl_num_steps_per_sample": terms.kl_num_steps,
+      "kl_num_steps": tf.reduce_mean(terms.kl_num_steps),
+      "kl_what_per_sample": kl_what,
+      "kl_what": tf.reduce_mean(kl_what),
+      "kl_where_per_sample": kl_where,
+      "kl_where": tf.reduce_mean(kl_where),
+      "prior_loss_per_sample": prior_loss,
+      "prior_loss": tf.reduce_mean(prior_loss),
+      "loss": objective.reconstruction + tf.reduce_mean(prior_loss),
+      "baseline": baseline[:, None],
+      "importance_weight": error[None, :] - baseline[:, None],
+      "reinforce_loss": objective.reinforce_loss,
+      "baseline_loss": objective.baseline_loss,
+      "opt_loss": objective.loss,
+    }
+
+
+@pytest.fixture(
+  params=fixture_paths(), ids=lambda path: path.stem, scope="module"
+)
+def data(request):
+  with np.load(request.param) as arrays:
+    return dict(arrays)
+
+
+def assert_close(actual, expected, name, tolerance):
+  """Errors relative to the largest entry of the expected array."""
+  expected = np.asarray(expected, np.float64)
+  actual = np.asarray(actual, np.float64)
+  assert actual.shape == expected.shape, name
+  largest = np.abs(expected).max()
+  error = np.abs(actual - expected).max()
+  assert error <= tolerance * largest, f"{name}: {error} of {largest}"
+
+
+def arrays_under(data, prefix):
+  return {
+    key.removeprefix(prefix): value
+    for key, value in data.items()
+    if key.startswith(prefix)
+  }
+
+
+def test_blog_code_terms(data):
+  terms = Port(data).terms()
+  recorded = arrays_under(data, "term/")
+  assert set(recorded) <= set(terms)
+  for name, expected in recorded.items():
+    assert_close(terms[name], expected, name, 1e-4)
+
+
+def test_blog_code_gradients(data):
+  port = Port(data)
+  _, gradients, baseline_gradients = port.trainer.gradients(
+    port.images, port.noise, port.iteration
+  )
+  for prefix, variables, actual in (
+    ("grad_opt_loss", port.model.model_variables, gradients),
+    ("grad_baseline_loss", port.model.baseline_variables, baseline_gradients),
+  ):
+    expected = original_to_ours(data, prefix)
+    assert sorted(our_names(variables)) == sorted(expected)
+    for name, gradient in zip(our_names(variables), actual, strict=True):
+      assert_close(gradient, expected[name], name, 1e-4)
+
+
+def test_blog_code_training_steps(data):
+  port = Port(data)
+  step = tf.function(port.trainer.step, jit_compile=True)
+  losses, baseline_losses = [], []
+  for k in range(6):
+    if k == 5:
+      weights = [v.numpy() for v in port.model.trainable_variables]
+    metrics = step(port.images, port.noise, port.iteration + k)
+    losses.append(metrics.loss)
+    baseline_losses.append(metrics.baseline_loss)
+  # `..._after_step_k` is evaluated at the weights that step k leaves, which
+  # is where step k + 1 starts.
+  for k in range(1, 6):
+    for name, values in (("loss", losses), ("baseline_loss", baseline_losses)):
+      key = f"train/{name}_after_step_{k}"
+      assert_close(values[k], data[key], key, 1e-4)
+  before = original_to_ours(data, "var", forget_bias=1.0)
+  after = original_to_ours(data, "var_after_5_steps", forget_bias=1.0)
+  names = our_names(port.model.trainable_variables)
+  assert sorted(names) == sorted(after)
+  for name, weight in zip(names, weights, strict=True):
+    assert_close(
+      weight - before[name], after[name] - before[name], name, 1e-3
+    )
+
+
+def test_every_recorded_array_is_compared(data):
+  compared = (
+    "term/",
+    "var/",
+    "grad_opt_loss/",
+    "grad_baseline_loss/",
+    "var_after_5_steps/",
+    "noise/",
+    "config/",
+    *(f"train/loss_after_step_{k}" for k in range(1, 6)),
+    *(f"train/baseline_loss_after_step_{k}" for k in range(1, 6)),
+  )
+  assert [key for key in data if not key.startswith(compared)] == []
