@@ -164,7 +164,11 @@ def baseline_features(output: "AIROutput") -> tf.Tensor:
     `[B, H W + T Z + T D]`.
   """
   steps = output.steps
-  features = [output.images, _batch_major(steps.what), _batch_major(steps.where)]
+  features = [
+    output.images,
+    _batch_major(steps.what),
+    _batch_major(steps.where),
+  ]
   return tf.concat([snt.flatten(f) for f in features], axis=-1)
 
 

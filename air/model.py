@@ -187,13 +187,16 @@ class AIRModel(snt.Module):
     means, stds = zip(*entries, strict=True)
     return tfd.Normal(list(means), list(stds))
 
+  def log_success_probability(self, iteration: tf.Tensor | int) -> tf.Tensor:
+    """Returns log s of the geometric prior at the iteration, `[]` float64."""
+    return prior.log_success_probability(self.config.prior, iteration)
+
   def steps_prior(self, iteration: tf.Tensor | int) -> tf.Tensor:
     """Returns log p(n) `[T + 1]` as annealed at the iteration `[]`, nats."""
-    config = self.config.prior
     return prior.geometric_log_probs(
-      prior.log_success_probability(config, iteration),
+      self.log_success_probability(iteration),
       self.config.model.num_steps,
-      config.steps_prior_normalize,
+      self.config.prior.steps_prior_normalize,
     )
 
   def final_steps_prior(self) -> tf.Tensor:
@@ -205,6 +208,15 @@ class AIRModel(snt.Module):
     return prior.geometric_log_probs(
       tf.constant(log_success, tf.float64), self.config.model.num_steps
     )
+
+  def presence_floor(self, iteration: tf.Tensor | int) -> tf.Tensor:
+    """Returns the weight of the fair coin at the iteration, `[]` float32."""
+    config = self.config.training
+    initial, final = config.presence_floor_initial, config.presence_floor_final
+    if not config.presence_floor_anneal:
+      return tf.constant(final, tf.float32)
+    fraction = tf.cast(iteration, tf.float32) / config.presence_floor_anneal
+    return initial + (final - initial) * tf.minimum(fraction, 1.0)
 
   def log_likelihoods(self, output: AIROutput) -> tf.Tensor:
     """Returns log p(x | canvas_n) `[B, T + 1]`, n = 0..T, nats."""

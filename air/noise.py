@@ -29,9 +29,7 @@ class Noise(NamedTuple):
 
 def fold_in(seed: tf.Tensor, data: tf.Tensor | int) -> tf.Tensor:
   """Returns the seed `[2]` that belongs to `seed` `[2]` and an integer."""
-  return tf.random.experimental.stateless_fold_in(
-    seed, data, alg=RNG_ALGORITHM
-  )
+  return tf.random.experimental.stateless_fold_in(seed, data, alg=RNG_ALGORITHM)
 
 
 def sample(

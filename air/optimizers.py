@@ -1,8 +1,8 @@
 """Centered RMSProp as in TensorFlow 1, which the blog's code trains with.
 
-`snt.optimizers.RMSProp` differs: its mean square starts at zero where TensorFlow
-1's starts at one (the first steps are then up to 10 times as long), and its
-variance, a difference of two averages, can become negative in float32.
+`snt.optimizers.RMSProp` differs: its mean square starts at zero, not at one
+(the first steps are then up to 10 times as long), and its variance, a
+difference of two averages, can become negative in float32.
 """
 
 from collections.abc import Sequence
@@ -74,9 +74,7 @@ class RMSProp(snt.Module):
     ):
       rest = 1.0 - self._decay
       deviation = gradient - mean
-      variance.assign(
-        self._decay * (variance + rest * tf.square(deviation))
-      )
+      variance.assign(self._decay * (variance + rest * tf.square(deviation)))
       mean.assign_add(rest * deviation)
       velocity.assign(
         self._momentum * velocity

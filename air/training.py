@@ -1,5 +1,6 @@
 """Training: the step, compiled with many iterations in one call."""
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -40,15 +41,11 @@ class StepMetrics(NamedTuple):
   gradient_norm: tf.Tensor
 
 
-def presence_floor(
-  config: config_lib.TrainingConfig, iteration: tf.Tensor | int
-) -> tf.Tensor:
-  """Returns the weight of the fair coin at the iteration, `[]` float32."""
-  initial, final = config.presence_floor_initial, config.presence_floor_final
-  if not config.presence_floor_anneal:
-    return tf.constant(final, tf.float32)
-  fraction = tf.cast(iteration, tf.float32) / config.presence_floor_anneal
-  return initial + (final - initial) * tf.minimum(fraction, 1.0)
+@functools.lru_cache(maxsize=2)
+def _epoch_order(seed: int, epoch: int, num_images: int) -> np.ndarray:
+  """Returns the order of the images in an epoch, `[num_images]`."""
+  rng = np.random.default_rng([seed, _ORDER_STREAM, epoch])
+  return rng.permutation(num_images)
 
 
 class Trainer(tf.Module):
@@ -106,8 +103,8 @@ class Trainer(tf.Module):
     self.iteration = tf.Variable(0, trainable=False, dtype=tf.int64)
     self._images = images
     self._seed = tf.constant([training.seed, _NOISE_STREAM])
-    self._order: dict[int, np.ndarray] = {}
     self._run = tf.function(self._iterate, jit_compile=jit_compile)
+    self._gradients = tf.function(self._gradients_of_batch)
 
   def train(self, num_iterations: int) -> StepMetrics:
     """Runs iterations and returns the means of their metrics, as numbers.
@@ -135,7 +132,9 @@ class Trainer(tf.Module):
         self._images, self.batch_indices(first + i), axis=0, out=batches[i]
       )
     sums = self._run(
-      tf.constant(batches), tf.constant(first, tf.int64), num_iterations
+      tf.constant(batches),
+      tf.constant(first, tf.int64),
+      tf.constant(num_iterations),
     )
     self.iteration.assign_add(num_iterations)
     return StepMetrics(*(float(s) / num_iterations for s in sums))
@@ -148,21 +147,12 @@ class Trainer(tf.Module):
     size, num_images = self.config.training.batch_size, len(self._images)
     first = iteration * size
     epoch, start = divmod(first, num_images)
-    indices = self._epoch_order(epoch)[start : start + size]
+    seed = self.config.training.seed
+    indices = _epoch_order(seed, epoch, num_images)[start : start + size]
     if len(indices) < size:
-      rest = self._epoch_order(epoch + 1)[: size - len(indices)]
+      rest = _epoch_order(seed, epoch + 1, num_images)[: size - len(indices)]
       indices = np.concatenate([indices, rest])
     return indices
-
-  def _epoch_order(self, epoch: int) -> np.ndarray:
-    if epoch not in self._order:
-      seed = [self.config.training.seed, _ORDER_STREAM, epoch]
-      order = np.random.default_rng(seed).permutation(len(self._images))
-      self._order = {
-        key: value for key, value in self._order.items() if key == epoch - 1
-      }
-      self._order[epoch] = order
-    return self._order[epoch]
 
   def _iterate(
     self, batches: tf.Tensor, first: tf.Tensor, num_iterations: tf.Tensor
@@ -170,12 +160,8 @@ class Trainer(tf.Module):
     """Returns the metrics' sums over iterations first, first + 1, ..."""
 
     def body(i, sums):
-      images = tf.cast(batches[i], tf.float32) / 255.0
       iteration = first + tf.cast(i, tf.int64)
-      step_noise = self.model.sample_noise(
-        noise.fold_in(self._seed, iteration), batches.shape[1]
-      )
-      metrics = self.step(images, step_noise, iteration)
+      metrics = self.step(*self._batch(batches[i], iteration), iteration)
       return i + 1, tree.map_structure(tf.add, sums, metrics)
 
     zeros = StepMetrics(*[tf.zeros([])] * len(StepMetrics._fields))
@@ -183,6 +169,28 @@ class Trainer(tf.Module):
       lambda i, _: i < num_iterations, body, (tf.constant(0), zeros)
     )
     return sums
+
+  def _batch(
+    self, images: tf.Tensor, iteration: tf.Tensor
+  ) -> tuple[tf.Tensor, noise.Noise]:
+    """Returns images `[B, H, W]` in [0, 1] and the iteration's noise."""
+    step_noise = self.model.sample_noise(
+      noise.fold_in(self._seed, iteration), images.shape[0]
+    )
+    return tf.cast(images, tf.float32) / 255.0, step_noise
+
+  def next_gradients(
+    self,
+  ) -> tuple[StepMetrics, list[tf.Tensor], list[tf.Tensor]]:
+    """Returns what `gradients` does for the next iteration's batch."""
+    iteration = int(self.iteration.numpy())
+    images = self._images[self.batch_indices(iteration)]
+    return self._gradients(
+      tf.constant(images), tf.constant(iteration, tf.int64)
+    )
+
+  def _gradients_of_batch(self, images, iteration):
+    return self.gradients(*self._batch(images, iteration), iteration)
 
   def step(
     self, images: tf.Tensor, step_noise: noise.Noise, iteration: tf.Tensor
@@ -213,9 +221,7 @@ class Trainer(tf.Module):
     """
     model = self.model
     with tf.GradientTape() as tape:
-      output = model(
-        images, step_noise, presence_floor(self.config.training, iteration)
-      )
+      output = model(images, step_noise, model.presence_floor(iteration))
       terms = model.elbo_terms(output, model.steps_prior(iteration))
       objective = model.objective(output, terms)
       # Neither part has a gradient in the other's variables.

@@ -1,1 +1,32 @@
 """Experiment binaries: `python -m experiments.NAME`."""
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def _stderr_only_on_failure() -> Iterator[None]:
+  """Holds back what native code writes to stderr, unless the body raises."""
+  sys.stderr.flush()
+  stderr = os.dup(2)
+  with tempfile.TemporaryFile() as held_back:
+    os.dup2(held_back.fileno(), 2)
+    try:
+      yield
+    except BaseException:
+      held_back.seek(0)
+      os.write(stderr, held_back.read())
+      raise
+    finally:
+      os.dup2(stderr, 2)
+      os.close(stderr)
+
+
+# TensorFlow reports its build on stderr before its own log level applies. A
+# binary's stderr is for what the user has to know.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+with _stderr_only_on_failure():
+  import tensorflow  # noqa: F401

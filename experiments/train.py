@@ -1,8 +1,271 @@
-"""x"""
-from experiments import configuration
+"""Trains AIR and evaluates it on images it never saw.
+
+  python -m experiments.train --run_dir=runs/default
+  python -m experiments.train --run_dir=runs/blog \
+    --flagfile=experiments/configs/blog.flags
+
+Started again on the same folder, it goes on where it stopped.
+"""
+
+import json
+import math
+import pathlib
+import signal
+import sys
+import time
+from typing import Any
+
 from absl import flags
-def define_flags(flag_values):
+
+from air import checkpoints, evaluation, figures, files, summaries
+from air.evaluation import Evaluator
+from air.training import StepMetrics, Trainer
+from data.dataset import Dataset
+from experiments import configuration, evaluate, launcher, runs
+from experiments.launcher import UsageError
+from experiments.progress import Progress
+
+# The training images on which `<tag>/train` is evaluated, and the validation
+# images in the progress and scan-policy figures.
+_TRAIN_IMAGES = 2_000
+_PROGRESS_IMAGES = 10
+_SCAN_IMAGES = 2_000
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+  """Defines this binary's flags."""
+  options = {"flag_values": flag_values, "module_name": "run"}
+  flags.DEFINE_string(
+    "run_dir", None, "the run's folder", required=True, **options
+  )
+  for name, default, help_text in (
+    ("iterations", 10_000, "iterations in all"),
+    ("eval_every", 1_000, "iterations between evaluations"),
+    ("figure_every", 2_500, "iterations between figures"),
+    ("checkpoint_every", 1_000, "iterations between checkpoints"),
+    ("keep_checkpoints", 3, "how many checkpoints are kept"),
+  ):
+    flags.DEFINE_integer(name, default, help_text, lower_bound=1, **options)
+  flags.DEFINE_bool(
+    "jit_compile", True, "compile the training step with XLA", **options
+  )
+  evaluate.define_data_cache_flag(flag_values)
   configuration.define_flags(flag_values)
-  flags.DEFINE_integer("iterations", 10000, "", flag_values=flag_values, module_name='run')
-  for n in ['eval_every','figure_every','checkpoint_every']:
-    flags.DEFINE_integer(n, 10000, "", flag_values=flag_values, module_name='run')
+
+
+class _StopSignal:
+  """Remembers that SIGINT or SIGTERM came."""
+
+  def __init__(self):
+    self.number: int | None = None
+    for number in (signal.SIGINT, signal.SIGTERM):
+      signal.signal(number, self._receive)
+
+  def _receive(self, number, frame):
+    del frame
+    self.number = number
+
+
+class Recorder:
+  """Evaluates, draws and logs a run while it trains."""
+
+  def __init__(self, run: runs.Run, trainer: Trainer, dataset: Dataset):
+    """Opens the run's log, to go on from the trainer's iteration."""
+    self._run = run
+    self._trainer = trainer
+    self._dataset = dataset
+    self._train_split = dataset.train.first(_TRAIN_IMAGES)
+    self.evaluator = Evaluator(trainer.model)
+    iteration = int(trainer.iteration.numpy())
+    run.drop_after(iteration)
+    self.evaluations = run.read_metrics()
+    self._writer = summaries.SummaryWriter(run.folder)
+    if not iteration:
+      settings = json.dumps(run.settings(), indent=2)
+      self._writer.text("configuration", f"```\n{settings}\n```", 0)
+
+  def evaluate(self) -> dict[str, Any]:
+    """Evaluates on validation and training images and logs the results."""
+    trainer = self._trainer
+    iteration = int(trainer.iteration.numpy())
+    results = {}
+    for name, split in (
+      ("test", self._dataset.validation),
+      ("train", self._train_split),
+    ):
+      image_metrics = self.evaluator.evaluate(
+        split.images, iteration, self._run.air.training.seed
+      )
+      results[name] = evaluation.summarize(
+        image_metrics, split.counts, self._run.air.model.num_steps
+      )
+      scalars = summaries.evaluation_scalars(
+        image_metrics, results[name], trainer.model.baseline is not None
+      )
+      self._writer.scalars(
+        {f"{tag}/{name}": value for tag, value in scalars.items()}, iteration
+      )
+    self._writer.scalars(summaries.schedule_scalars(trainer), iteration)
+    self._log_gradients(iteration)
+    self._writer.flush()
+    result = {"iteration": iteration, "split": "validation", **results["test"]}
+    self.evaluations.append(result)
+    self._run.write_metrics(self.evaluations)
+    return result
+
+  def _log_gradients(self, iteration: int) -> None:
+    model = self._trainer.model
+    metrics, *gradients = self._trainer.next_gradients()
+    self._writer.scalars(
+      {"gradient_norm": float(metrics.gradient_norm)}, iteration
+    )
+    variables = (model.model_variables, model.baseline_variables)
+    for pair in zip(variables, gradients, strict=True):
+      self._writer.gradients(*pair, iteration)
+
+  def log_speed(self, iterations_per_second: float) -> None:
+    """Logs the speed of training."""
+    self._writer.scalars(
+      {"iterations_per_second": iterations_per_second},
+      int(self._trainer.iteration.numpy()),
+    )
+
+  def draw(self) -> None:
+    """Draws the progress figure, the accuracy curve and the scan policy."""
+    iteration = int(self._trainer.iteration.numpy())
+    seed = self._run.air.training.seed
+    images = self._dataset.validation.images
+
+    progress = figures.progress(
+      self.evaluator.infer(images[:_PROGRESS_IMAGES], iteration, seed),
+      self._run.air.model.canvas_multiplier,
+    )
+    self._writer.image("progress", figures.to_rgb(progress), iteration)
+    self._writer.flush()
+    folder = self._run.figures
+    figures.save(progress, folder / f"progress-{iteration:09d}.png")
+    scan_policy = figures.scan_policy(
+      self.evaluator.infer(images[:_SCAN_IMAGES], iteration, seed)
+    )
+    figures.save(scan_policy, folder / "scan_policy.png")
+    if any("count_accuracy" in e for e in self.evaluations):
+      curve = figures.accuracy_curve(self.evaluations)
+      figures.save(curve, folder / "accuracy.png")
+
+  def close(self) -> None:
+    """Closes the event file."""
+    self._writer.close()
+
+
+def _check_finite(metrics: StepMetrics, run: runs.Run, iteration: int) -> None:
+  """Stops the run if a term of the loss has become NaN or infinite."""
+  for name, value in metrics._asdict().items():
+    if not math.isfinite(value):
+      kept = checkpoints.find(run.checkpoints)
+      raise UsageError(
+        f"{name} is {value} just before iteration {iteration}: the run stopped;"
+        f" its last good checkpoint is {kept[0] if kept else 'none'}; try a"
+        " lower --learning_rate"
+      )
+
+
+def _next_stop(iteration: int, last: int, *cadences: int) -> int:
+  """Returns the next iteration at which something is due."""
+  return min(last, *((iteration // c + 1) * c for c in cadences))
+
+
+def train(
+  run: runs.Run,
+  trainer: Trainer,
+  recorder: Recorder,
+  flag_values: flags.FlagValues,
+) -> int:
+  """Trains to the last iteration; returns the exit status.
+
+  Args:
+    run: to be trained.
+    trainer: at the iteration where the run stands.
+    recorder: of the run.
+    flag_values: parsed.
+  """
+  last = flag_values.iterations
+  iteration = int(trainer.iteration.numpy())
+  stop = _StopSignal()
+  progress = Progress(iteration, last)
+  if not iteration:
+    progress.evaluated(recorder.evaluate())
+    recorder.draw()
+  while iteration < last and stop.number is None:
+    target = _next_stop(
+      iteration,
+      last,
+      flag_values.eval_every,
+      flag_values.figure_every,
+      flag_values.checkpoint_every,
+    )
+    count = min(target - iteration, trainer.iterations_per_call)
+    started = time.monotonic()
+    metrics = trainer.train(count)
+    seconds = time.monotonic() - started
+    iteration += count
+    _check_finite(metrics, run, iteration)
+    progress.advance(count, seconds)
+
+    def due(cadence, now=iteration):
+      return now % cadence == 0 or now == last
+
+    if due(flag_values.eval_every):
+      recorder.log_speed(count / seconds)
+      progress.evaluated(recorder.evaluate())
+    if due(flag_values.figure_every):
+      recorder.draw()
+    # After what was logged up to here, so that nothing logged is lost.
+    if due(flag_values.checkpoint_every) or stop.number is not None:
+      checkpoints.save(run.checkpoints, trainer, flag_values.keep_checkpoints)
+  progress.close()
+  if iteration < last and stop.number is not None:
+    print(
+      f"stopped and saved at iteration {iteration}; the same command goes on",
+      file=sys.stderr,
+    )
+    return 128 + stop.number
+  return 0
+
+
+def main(flag_values: flags.FlagValues) -> int:
+  """Trains, or goes on; evaluates on the test images; says where to look."""
+  folder = pathlib.Path(flag_values.run_dir)
+  dataset = runs.load_dataset(
+    configuration.data_config(flag_values), flag_values.data_cache
+  )
+  run = runs.start(folder, flag_values, dataset)
+  trainer = Trainer(
+    run.air, dataset.train.images, jit_compile=flag_values.jit_compile
+  )
+  iteration = checkpoints.restore_newest(
+    run.checkpoints, trainer, lambda message: print(message, file=sys.stderr)
+  )
+  if iteration:
+    print(f"going on from iteration {iteration}", file=sys.stderr)
+  recorder = Recorder(run, trainer, dataset)
+  status = train(run, trainer, recorder, flag_values)
+  recorder.close()
+  if status:
+    return status
+  result = evaluate.evaluate_split(
+    run,
+    recorder.evaluator,
+    dataset.test,
+    "test",
+    int(trainer.iteration.numpy()),
+    run.air.training.seed,
+  )
+  files.write_json(run.evaluation, result)
+  print(evaluate.format_table(result))
+  print(f"figures:     {run.figures}")
+  print(f"TensorBoard: tensorboard --logdir={run.folder.parent}")
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(launcher.run(__doc__, define_flags, main))

@@ -12,9 +12,8 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
-from air import prior
 from air.noise import Noise
-from air.training import Trainer, presence_floor
+from air.training import Trainer
 from experiments import configuration, train
 
 TESTDATA = pathlib.Path(__file__).parent / "testdata"
@@ -45,9 +44,7 @@ def fixture_config(data):
 
   def widths(prefix, layers):
     names = ["linear"] + [f"linear_{i}" for i in range(1, layers)]
-    return tuple(
-      data[f"var/{prefix}/MLP/{name}/b"].shape[0] for name in names
-    )
+    return tuple(data[f"var/{prefix}/MLP/{name}/b"].shape[0] for name in names)
 
   glimpse_size = data["term/glimpse"].shape[2:]
   model = dataclasses.replace(
@@ -84,6 +81,7 @@ def original_to_ours(data, prefix, forget_bias=0.0):
   Returns:
     our variables' names to arrays.
   """
+
   def mlp(ours, theirs, first=0):
     layers = {}
     for layer in range(3):
@@ -147,7 +145,7 @@ class Port:
   def terms(self):
     """Every `term/` array that the original code computes."""
     model, data = self.model, self.data
-    floor = presence_floor(self.config.training, self.iteration)
+    floor = model.presence_floor(self.iteration)
     output = model(self.images, self.noise, floor)
     terms = model.elbo_terms(output, model.steps_prior(self.iteration))
     objective = model.objective(output, terms)
@@ -164,9 +162,7 @@ class Port:
     features = model._estimator.baseline_features(output)
     baseline = model.baseline(features)
     kl_where = terms.expected_kl_where()
-    log_success = prior.log_success_probability(
-      self.config.prior, self.iteration
-    )
+    log_success = model.log_success_probability(self.iteration)
     kl_what = terms.expected_kl_what()
     prior_loss = terms.kl()
     true_counts = data["term/nums"].sum(0)[:, 0]
@@ -279,9 +275,7 @@ def test_blog_code_training_steps(data):
   names = our_names(port.model.trainable_variables)
   assert sorted(names) == sorted(after)
   for name, weight in zip(names, weights, strict=True):
-    assert_close(
-      weight - before[name], after[name] - before[name], name, 1e-3
-    )
+    assert_close(weight - before[name], after[name] - before[name], name, 1e-3)
 
 
 def test_every_recorded_array_is_compared(data):

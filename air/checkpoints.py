@@ -1,0 +1,163 @@
+"""Checkpoints: saved whole or not at all, verified before they are used.
+
+A checkpoint is a folder `iteration-NNNNNNNNN` with TensorFlow's files and
+`manifest.json`, the SHA-256 of each. The folder gets its name by a rename once
+everything in it is on disk.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from air import files
+from air.model import AIRModel
+from air.training import Trainer
+
+_NAME = re.compile(r"iteration-(\d{9})")
+_PREFIX = "state"
+_MANIFEST = "manifest.json"
+
+
+class CheckpointError(Exception):
+  """A checkpoint that is damaged, or is not of this model."""
+
+
+def save(folder: pathlib.Path, trainer: Trainer, keep: int = 3) -> pathlib.Path:
+  """Saves the state of training.
+
+  Args:
+    folder: of the checkpoints.
+    trainer: to be saved.
+    keep: how many checkpoints to keep; older ones are removed.
+
+  Returns:
+    The checkpoint's folder.
+  """
+  path = folder / f"iteration-{int(trainer.iteration.numpy()):09d}"
+  temporary = folder / f"{path.name}.{os.getpid()}.tmp"
+  folder.mkdir(parents=True, exist_ok=True)
+  for leftover in folder.glob("*.tmp"):
+    shutil.rmtree(leftover)
+  temporary.mkdir()
+  tf.train.Checkpoint(trainer=trainer).write(str(temporary / _PREFIX))
+  sums = {}
+  for file in sorted(temporary.iterdir()):
+    sums[file.name] = _sha256(file)
+    with open(file, "rb") as handle:
+      os.fsync(handle.fileno())
+  files.write_json(temporary / _MANIFEST, sums)
+  if path.exists():  # of the same iteration, perhaps damaged
+    shutil.rmtree(path)
+  os.rename(temporary, path)
+  for old in find(folder)[keep:]:
+    shutil.rmtree(old)
+  return path
+
+
+def find(folder: pathlib.Path) -> list[pathlib.Path]:
+  """Returns the checkpoints in the folder, the newest first."""
+  if not folder.is_dir():
+    return []
+  found = [p for p in folder.iterdir() if _NAME.fullmatch(p.name)]
+  return sorted(found, key=lambda p: p.name, reverse=True)
+
+
+def iteration_of(path: pathlib.Path) -> int:
+  """Returns the iteration that a checkpoint's name says."""
+  match = _NAME.fullmatch(path.name)
+  if match is None:
+    raise ValueError(f"{path} is not the name of a checkpoint")
+  return int(match[1])
+
+
+def verify(path: pathlib.Path) -> None:
+  """Checks every file against the manifest.
+
+  Args:
+    path: of a checkpoint.
+
+  Raises:
+    CheckpointError: if a file is missing, truncated or altered.
+  """
+  try:
+    sums = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+    damaged = [
+      name
+      for name, expected in sums.items()
+      if _sha256(path / name) != expected
+    ]
+  except (OSError, ValueError, AttributeError) as error:
+    raise CheckpointError(f"checkpoint {path} is incomplete") from error
+  if damaged or not sums:
+    raise CheckpointError(
+      f"checkpoint {path} is damaged: {', '.join(damaged) or 'no files'}"
+    )
+
+
+def restore(path: pathlib.Path, target: Trainer | AIRModel) -> None:
+  """Restores the whole state of training, or of the model alone.
+
+  Args:
+    path: of a checkpoint.
+    target: its variables are overwritten.
+
+  Raises:
+    CheckpointError: if the checkpoint is damaged or of another model.
+  """
+  verify(path)
+  prefix = str(path / _PREFIX)
+  try:
+    if isinstance(target, Trainer):
+      checkpoint = tf.train.Checkpoint(trainer=target)
+      checkpoint.read(prefix).assert_consumed()
+    else:
+      part = tf.train.Checkpoint(trainer=tf.train.Checkpoint(model=target))
+      status = part.read(prefix).assert_existing_objects_matched()
+      status.expect_partial()
+  except (AssertionError, ValueError, tf.errors.OpError) as error:
+    raise CheckpointError(f"checkpoint {path} is of another model") from error
+
+
+def restore_newest(
+  folder: pathlib.Path,
+  target: Trainer | AIRModel,
+  warn: Callable[[str], None],
+) -> int | None:
+  """Restores the newest checkpoint that is whole.
+
+  Args:
+    folder: of the checkpoints.
+    target: its variables are overwritten.
+    warn: called with a message about each damaged checkpoint passed over.
+
+  Returns:
+    Its iteration; None if there is no checkpoint at all.
+
+  Raises:
+    CheckpointError: if there are checkpoints but none of them is good.
+  """
+  found = find(folder)
+  for path in found:
+    try:
+      restore(path, target)
+    except CheckpointError as error:
+      warn(f"{error}; trying the one before it")
+    else:
+      return iteration_of(path)
+  if found:
+    raise CheckpointError(f"none of the checkpoints in {folder} is good")
+  return None
+
+
+def _sha256(path: pathlib.Path) -> str:
+  digest = hashlib.sha256()
+  with open(path, "rb") as file:
+    while block := file.read(1 << 20):
+      digest.update(block)
+  return digest.hexdigest()

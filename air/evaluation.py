@@ -1,0 +1,212 @@
+"""The evaluation pass: ELBO, counts and importance-weighted bound."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+import tree
+
+from air import metrics, noise
+from air.model import AIRModel, AIROutput
+
+# Streams of random numbers, the second entry of a seed (see air/training.py).
+_EVALUATION_STREAM = 3
+_IWAE_STREAM = 4
+
+BATCH_SIZE = 500
+
+
+class ImageMetrics(NamedTuple):
+  """Of each image, `[N]`; nats.
+
+  Expectations over n are exact, those over z are single samples.
+
+  Attributes:
+    num_steps: a sample of q(n|x), with the sampled z (as the blog counts).
+    num_steps_mode: the most probable n at the means of z.
+    elbo: under the final prior on n.
+    reconstruction: -log p(x|canvas), expected over n.
+    kl_num_steps: KL(q(n|z) || p(n)) to the final prior.
+    kl_num_steps_annealed: the same to the prior at this iteration.
+    kl_what: sum_i q(n>=i|z) KL(z_what_i).
+    kl_where: sum_i q(n>=i|z) KL(z_where_i).
+    reinforce_loss: of the score function; zero without one.
+    baseline_loss: of the baseline; zero without one.
+    learning_signal: what multiplies the score; zero without one.
+  """
+
+  num_steps: np.ndarray
+  num_steps_mode: np.ndarray
+  elbo: np.ndarray
+  reconstruction: np.ndarray
+  kl_num_steps: np.ndarray
+  kl_num_steps_annealed: np.ndarray
+  kl_what: np.ndarray
+  kl_where: np.ndarray
+  reinforce_loss: np.ndarray
+  baseline_loss: np.ndarray
+  learning_signal: np.ndarray
+
+
+class Evaluator:
+  """Evaluates a model on images, in batches, with noise of its own."""
+
+  def __init__(self, model: AIRModel):
+    """Makes the evaluator.
+
+    Args:
+      model: to be evaluated, always with its present weights.
+    """
+    self._model = model
+    self._evaluate = tf.function(self._evaluate_batch)
+    self._infer = tf.function(self._infer_batch)
+    self._log_weights = tf.function(self._log_weights_of_batch)
+
+  def evaluate(
+    self, images: np.ndarray, iteration: int, seed: int
+  ) -> ImageMetrics:
+    """Returns the metrics of every image.
+
+    Args:
+      images: `[N, H, W]` uint8.
+      iteration: at which the schedules are read.
+      seed: of the noise; the same seed gives the same numbers.
+    """
+    key = tf.constant([seed, _EVALUATION_STREAM])
+    batches = [
+      self._evaluate(
+        tf.constant(images[start : start + BATCH_SIZE]),
+        noise.fold_in(key, start),
+        tf.constant(iteration, tf.int64),
+      )
+      for start in range(0, len(images), BATCH_SIZE)
+    ]
+    return ImageMetrics(
+      *(np.concatenate(field) for field in zip(*batches, strict=True))
+    )
+
+  def _evaluate_batch(self, images, key, iteration) -> ImageMetrics:
+    model = self._model
+    batch_size = images.shape[0]
+    output = self._infer_batch(images, key, iteration)
+    terms = model.elbo_terms(output, model.final_steps_prior())
+    at_means = model(output.images, model.zero_noise(batch_size))
+    annealed = output.num_steps_posterior().kl_to(model.steps_prior(iteration))
+    objective = model.objective(output, terms)
+    everywhere = tf.ones([batch_size])
+    reconstruction = terms.expected_reconstruction()
+    return ImageMetrics(
+      num_steps=output.num_steps,
+      num_steps_mode=at_means.num_steps_posterior().mode(),
+      elbo=-reconstruction - terms.kl(),
+      reconstruction=reconstruction,
+      kl_num_steps=terms.kl_num_steps,
+      kl_num_steps_annealed=annealed,
+      kl_what=terms.expected_kl_what(),
+      kl_where=terms.expected_kl_where(),
+      reinforce_loss=objective.reinforce_loss * everywhere,
+      baseline_loss=objective.baseline_loss * everywhere,
+      learning_signal=objective.learning_signal * everywhere,
+    )
+
+  def infer(self, images: np.ndarray, iteration: int, seed: int) -> AIROutput:
+    """Returns everything that the model infers, as numpy arrays.
+
+    Args:
+      images: `[N, H, W]` uint8.
+      iteration: at which the presence floor is read.
+      seed: of the noise.
+    """
+    key = tf.constant([seed, _EVALUATION_STREAM])
+    output = self._infer(
+      tf.constant(images),
+      noise.fold_in(key, 0),
+      tf.constant(iteration, tf.int64),
+    )
+    return tree.map_structure(lambda t: t.numpy(), output)
+
+  def _infer_batch(self, images, key, iteration) -> AIROutput:
+    return self._model(
+      tf.cast(images, tf.float32) / 255.0,
+      self._model.sample_noise(key, images.shape[0]),
+      self._model.presence_floor(iteration),
+    )
+
+  def iwae(
+    self, images: np.ndarray, iteration: int, num_samples: int, seed: int
+  ) -> np.ndarray:
+    """Returns the importance-weighted bound of log p(x), `[N]` nats.
+
+    Burda et al. 2016, with joint samples of n and z, under the final prior.
+
+    Args:
+      images: `[N, H, W]` uint8.
+      iteration: at which the presence floor is read.
+      num_samples: K, samples per image.
+      seed: of the noise.
+    """
+    key = tf.constant([seed, _IWAE_STREAM])
+    bounds = []
+    for start in range(0, len(images), BATCH_SIZE):
+      batch = tf.constant(images[start : start + BATCH_SIZE])
+      batch_key = noise.fold_in(key, start)
+      log_weights = [
+        self._log_weights(
+          batch,
+          noise.fold_in(batch_key, k),
+          tf.constant(iteration, tf.int64),
+        )
+        for k in range(num_samples)
+      ]
+      bounds.append(
+        tf.reduce_logsumexp(tf.stack(log_weights), axis=0)
+        - math.log(num_samples)
+      )
+    return np.concatenate(bounds)
+
+  def _log_weights_of_batch(self, images, key, iteration) -> tf.Tensor:
+    output = self._infer_batch(images, key, iteration)
+    return self._model.log_importance_weights(
+      output, self._model.final_steps_prior()
+    )
+
+
+def summarize(
+  image_metrics: ImageMetrics, counts: np.ndarray | None, max_steps: int
+) -> dict[str, Any]:
+  """Returns the means over the images, ready for JSON.
+
+  Args:
+    image_metrics: of N images.
+    counts: `[N]` integer, the true counts; None: leaves out what needs them.
+    max_steps: T.
+  """
+  means = {
+    name: float(np.mean(getattr(image_metrics, name)))
+    for name in (
+      "elbo",
+      "reconstruction",
+      "kl_num_steps",
+      "kl_what",
+      "kl_where",
+    )
+  }
+  summary: dict[str, Any] = {"num_images": len(image_metrics.elbo), **means}
+  summary["mean_num_steps"] = float(np.mean(image_metrics.num_steps))
+  if counts is None:
+    return summary
+  for suffix, inferred in (
+    ("", image_metrics.num_steps),
+    ("_mode", image_metrics.num_steps_mode),
+  ):
+    confusion = metrics.count_confusion(counts, inferred, max_steps)
+    summary[f"count_accuracy{suffix}"] = metrics.count_accuracy(
+      counts, inferred
+    )
+    summary[f"count_confusion{suffix}"] = confusion.tolist()
+    summary[f"count_accuracy_per_count{suffix}"] = {
+      str(count): accuracy
+      for count, accuracy in metrics.accuracy_per_count(confusion).items()
+    }
+  return summary

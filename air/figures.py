@@ -1,0 +1,152 @@
+"""The pictures of the blog post. The only user of matplotlib."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+from matplotlib import patches
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from air import files, transformer
+from air.model import AIROutput
+
+_STEP_COLOURS = ("red", "green", "blue", "gold", "magenta", "cyan")
+
+
+def save(figure: Figure, path: pathlib.Path) -> None:
+  """Writes a figure as PNG and closes it."""
+  with files.replacing(path) as temporary:
+    figure.savefig(temporary, format="png", dpi=120)
+  plt.close(figure)
+
+
+def to_rgb(figure: Figure) -> np.ndarray:
+  """Returns the figure as `[H, W, 3]` uint8."""
+  figure.canvas.draw()
+  return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+
+
+def progress(output: AIROutput, canvas_multiplier: float) -> Figure:
+  """Inputs, canvases with glimpse boxes, and glimpses, as in the blog post.
+
+  Row 1: inputs. Rows 2..T+1: the canvas after each step, with the window in
+  red where the step exists. The next T rows: the decoded glimpses, black where
+  the step does not exist, each titled "presence with p(n) = ...".
+
+  Args:
+    output: of the model, as numpy arrays, for the images to draw.
+    canvas_multiplier: see `ModelConfig`.
+  """
+  num_steps, num_images = output.steps.window.shape[:2]
+  image_size = output.images.shape[1:]
+  boxes = transformer.boxes(output.steps.window, image_size).numpy()
+  probs = output.num_steps_posterior().probs().numpy()  # [B, T + 1]
+  rows = 1 + 2 * num_steps
+  figure, axes = plt.subplots(
+    rows,
+    num_images,
+    figsize=(1.15 * num_images, 1.25 * rows),
+    squeeze=False,
+    layout="constrained",
+  )
+
+  def show(row, column, image):
+    axis = axes[row, column]
+    # Edges at whole numbers: pixel i covers [i, i + 1), as boxes have it.
+    extent = (0, image.shape[1], image.shape[0], 0)
+    axis.imshow(image, cmap="gray", vmin=0.0, vmax=1.0, extent=extent)
+    axis.set(xticks=[], yticks=[])
+    return axis
+
+  for i in range(num_images):
+    show(0, i, output.images[i])
+    for step in range(num_steps):
+      exists = step < output.num_steps[i]
+      n = min(step + 1, output.num_steps[i])
+      axis = show(1 + step, i, output.canvases[n, i])
+      if exists:
+        y0, x0, y1, x1 = boxes[step, i]
+        box = patches.Rectangle(
+          (x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor="red"
+        )
+        axis.add_patch(box)
+      glimpse = canvas_multiplier * output.glimpses[step, i] * exists
+      axis = show(1 + num_steps + step, i, glimpse)
+      axis.set_title(
+        f"{int(exists)} with p({step + 1}) = {probs[i, step + 1]:.2f}",
+        fontsize=6,
+      )
+  labels = ["input"]
+  labels += [f"canvas {step + 1}" for step in range(num_steps)]
+  labels += [f"glimpse {step + 1}" for step in range(num_steps)]
+  for axis, label in zip(axes[:, 0], labels, strict=True):
+    axis.set_ylabel(label, fontsize=8)
+  return figure
+
+
+def accuracy_curve(evaluations: Sequence[Mapping]) -> Figure:
+  """The counting accuracy on held-out images over the iterations.
+
+  Args:
+    evaluations: as in `metrics.jsonl`, with `iteration`, `count_accuracy` and
+      `count_accuracy_mode`.
+  """
+  figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
+  iterations = [e["iteration"] for e in evaluations]
+  for key, label in (
+    ("count_accuracy", "n sampled from q(n|x)"),
+    ("count_accuracy_mode", "most probable n"),
+  ):
+    axis.plot(
+      iterations, [e[key] for e in evaluations], marker="o", ms=3, label=label
+    )
+  axis.set(
+    xlabel="iteration",
+    ylabel="counting accuracy (validation)",
+    ylim=(0.0, 1.02),
+  )
+  axis.grid(alpha=0.3)
+  axis.legend(loc="lower right")
+  return figure
+
+
+def scan_policy(output: AIROutput) -> Figure:
+  """Where each step looks: density of the glimpses' centres, as in the post.
+
+  Args:
+    output: of the model, as numpy arrays. Step 1 is red, 2 green, 3 blue; only
+      steps that exist count.
+  """
+  num_steps = output.steps.window.shape[0]
+  centres = output.steps.window[..., (1, 3)]
+  bins = np.linspace(-1.0, 1.0, 51)
+  rgb = np.zeros([50, 50, 3])
+  for step in range(num_steps):
+    tx, ty = centres[step, output.num_steps > step].T
+    density = np.histogram2d(ty, tx, bins=(bins, bins))[0]
+    colour = np.array(matplotlib.colors.to_rgb(_colour(step)))
+    rgb += (density / max(density.max(), 1.0))[..., None] ** 0.5 * colour
+  figure, axis = plt.subplots(figsize=(4.5, 4.5), layout="constrained")
+  axis.imshow(np.clip(rgb, 0.0, 1.0), extent=(-1, 1, 1, -1))
+  axis.set(xlabel="x of the glimpse's centre", ylabel="y")
+  handles = [
+    patches.Patch(
+      color=_colour(step),
+      label=f"step {step + 1} ({np.sum(output.num_steps > step)})",
+    )
+    for step in range(num_steps)
+  ]
+  axis.legend(
+    handles=handles, loc="upper center", ncols=num_steps, fontsize=8,
+    bbox_to_anchor=(0.5, 1.12),
+  )  # fmt: skip
+  return figure
+
+
+def _colour(step: int) -> str:
+  return _STEP_COLOURS[step % len(_STEP_COLOURS)]

@@ -1,0 +1,48 @@
+"""Files that appear whole or not at all: write, then rename."""
+
+import contextlib
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields a temporary path that becomes `path` if the body succeeds.
+
+  Args:
+    path: of the file; its folder is made if need be. What was there before
+      stays until the new file is complete and on disk.
+  """
+  path.parent.mkdir(parents=True, exist_ok=True)
+  handle, name = tempfile.mkstemp(dir=path.parent, suffix=f".{path.name}.tmp")
+  os.close(handle)
+  temporary = pathlib.Path(name)
+  try:
+    yield temporary
+    with open(temporary, "rb") as file:
+      os.fsync(file.fileno())
+    temporary.chmod(0o666 & ~_umask())
+    os.replace(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+  umask = os.umask(0)
+  os.umask(umask)
+  return umask
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+  """Writes a text file."""
+  with replacing(path) as temporary:
+    temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+  """Writes a JSON file, indented."""
+  write_text(path, json.dumps(value, indent=2) + "\n")

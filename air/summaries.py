@@ -1,0 +1,167 @@
+"""TensorBoard: what a run writes, under the tags of the blog's code.
+
+There `<tag>/train` and `<tag>/test` are the training images and images held
+out; so they are here, with the validation images as `test`: a run of either
+code overlays the other's in one chart.
+"""
+
+import pathlib
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from air import files
+from air.evaluation import ImageMetrics
+from air.training import Trainer
+
+EVENT_FILES = "events.out.tfevents.*"
+
+
+def evaluation_scalars(
+  image_metrics: ImageMetrics, summary: Mapping, has_baseline: bool
+) -> dict[str, float]:
+  """Returns the scalars of an evaluation under the original's names.
+
+  Args:
+    image_metrics: of the images, see `air.evaluation`.
+    summary: of the same, see `air.evaluation.summarize`.
+    has_baseline: also those of the score function and its baseline.
+
+  Returns:
+    tag, without the split, to value in nats, or fraction of images.
+  """
+  mean = {k: float(np.mean(v)) for k, v in image_metrics._asdict().items()}
+  prior_loss = (
+    mean["kl_num_steps_annealed"] + mean["kl_what"] + mean["kl_where"]
+  )
+  scalars = {
+    "loss": mean["reconstruction"] + prior_loss,
+    "rec_loss": mean["reconstruction"],
+    "prior_loss": prior_loss,
+    "kl_num_steps": mean["kl_num_steps_annealed"],
+    "kl_what": mean["kl_what"],
+    "kl_where": mean["kl_where"],
+    "num_step": mean["num_steps"],
+    "elbo": mean["elbo"],
+  }
+  if has_baseline:
+    scalars["reinforce_loss"] = mean["reinforce_loss"]
+    scalars["baseline_loss"] = mean["baseline_loss"]
+    scalars["imp_weight"] = mean["learning_signal"]
+  if "count_accuracy" in summary:
+    scalars["num_step_acc"] = summary["count_accuracy"]
+    scalars["num_step_acc_mode"] = summary["count_accuracy_mode"]
+    for count, accuracy in summary["count_accuracy_per_count"].items():
+      scalars[f"num_step_acc_of_{count}"] = accuracy
+  return scalars
+
+
+class SummaryWriter:
+  """Writes the event file of a run."""
+
+  def __init__(self, run_dir: pathlib.Path):
+    """Opens a new event file in the run's folder."""
+    self._writer = tf.summary.create_file_writer(str(run_dir))
+
+  def scalars(self, values: Mapping[str, float], iteration: int) -> None:
+    """Writes a scalar for each tag."""
+    with self._writer.as_default(step=iteration):
+      for tag, value in values.items():
+        tf.summary.scalar(tag, value)
+
+  def image(self, tag: str, rgb: np.ndarray, iteration: int) -> None:
+    """Writes an image `[H, W, 3]` uint8."""
+    with self._writer.as_default(step=iteration):
+      tf.summary.image(tag, rgb[None])
+
+  def text(self, tag: str, markdown: str, iteration: int) -> None:
+    """Writes a text in Markdown."""
+    with self._writer.as_default(step=iteration):
+      tf.summary.text(tag, markdown)
+
+  def gradients(
+    self,
+    variables: Iterable[tf.Variable],
+    gradients: Iterable[tf.Tensor],
+    iteration: int,
+  ) -> None:
+    """Writes each gradient's histogram and its size relative to the weights.
+
+    Args:
+      variables: of the model.
+      gradients: in each of them.
+      iteration: at which they were taken.
+    """
+    with self._writer.as_default(step=iteration):
+      for variable, gradient in zip(variables, gradients, strict=True):
+        name = variable.name.split(":")[0]
+        tf.summary.histogram(f"gradient/{name}", gradient)
+        ratio = tf.norm(gradient) / (tf.norm(variable) + 1e-12)
+        tf.summary.scalar(f"gradient_to_weight/{name}", ratio)
+
+  def flush(self) -> None:
+    """Brings everything written so far to the file."""
+    self._writer.flush()
+
+  def close(self) -> None:
+    """Flushes and closes the file."""
+    self._writer.close()
+
+
+def schedule_scalars(trainer: Trainer) -> dict[str, float]:
+  """Returns the scheduled quantities at the trainer's iteration."""
+  iteration = trainer.iteration.numpy()
+  training = trainer.config.training
+  rate = training.learning_rate
+  log_success = trainer.model.log_success_probability(iteration)
+  scalars = {
+    "learning_rate/model": rate,
+    "prior_success_probability": float(np.exp(log_success)),
+    "presence_floor": float(trainer.model.presence_floor(iteration)),
+  }
+  if trainer.model.baseline is not None:
+    ratio = training.baseline_learning_rate_ratio
+    scalars["learning_rate/baseline"] = rate * ratio
+  return scalars
+
+
+def drop_after(run_dir: pathlib.Path, iteration: int) -> None:
+  """Removes from the event files what was written after the iteration.
+
+  A run that goes on from a checkpoint writes it again.
+
+  Args:
+    run_dir: the run's folder.
+    iteration: events of later steps are dropped; and so is what follows a
+      record that was cut off.
+  """
+  for path in sorted(run_dir.glob(EVENT_FILES)):
+    kept, dropped = _records_until(path, iteration)
+    if not dropped:
+      continue
+    with (
+      files.replacing(path) as temporary,
+      tf.io.TFRecordWriter(str(temporary)) as writer,
+    ):
+      for record in kept:
+        writer.write(record)
+
+
+def _records_until(
+  path: pathlib.Path, iteration: int
+) -> tuple[list[bytes], bool]:
+  """Returns the whole records up to the iteration; was anything left out?"""
+  kept, dropped = [], False
+  records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+  while True:
+    try:
+      record = next(records)
+    except StopIteration:
+      return kept, dropped
+    except tf.errors.DataLossError:
+      return kept, True
+    if tf.compat.v1.Event.FromString(record).step <= iteration:
+      kept.append(record)
+    else:
+      dropped = True

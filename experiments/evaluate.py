@@ -1,0 +1,157 @@
+"""Evaluates a trained run on held-out images.
+
+  python -m experiments.evaluate --run_dir=runs/default --split=test
+
+Prints a table and writes RUN_DIR/evaluation.json.
+"""
+
+import pathlib
+import sys
+from typing import Any
+
+from absl import flags
+
+from air import checkpoints, evaluation, files
+from air.evaluation import Evaluator
+from air.model import AIRModel
+from data.dataset import Split, default_cache_dir
+from experiments import launcher, runs
+from experiments.launcher import UsageError
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+  """Defines this binary's flags."""
+  options = {"flag_values": flag_values, "module_name": "run"}
+  flags.DEFINE_string(
+    "run_dir", None, "the run's folder", required=True, **options
+  )
+  flags.DEFINE_enum(
+    "split", "test", ["test", "validation"], "which images", **options
+  )
+  flags.DEFINE_integer(
+    "iwae_samples",
+    0,
+    "also the importance-weighted bound with this many samples per image; 0:"
+    " without",
+    lower_bound=0,
+    **options,
+  )
+  flags.DEFINE_integer(
+    "num_images", 0, "only the first so many images; 0: all", lower_bound=0,
+    **options,
+  )  # fmt: skip
+  flags.DEFINE_integer(
+    "seed", 0, "of the evaluation's noise", lower_bound=0,
+    upper_bound=2**31 - 1, **options,
+  )  # fmt: skip
+  define_data_cache_flag(flag_values)
+
+
+def define_data_cache_flag(flag_values: flags.FlagValues) -> None:
+  """Defines --data_cache, which every binary that needs images has."""
+  flags.DEFINE_string(
+    "data_cache",
+    str(default_cache_dir()),
+    "folder in which generated images are kept; empty: not kept",
+    flag_values=flag_values,
+    module_name="run",
+  )
+
+
+def evaluate_split(
+  run: runs.Run,
+  evaluator: Evaluator,
+  split: Split,
+  split_name: str,
+  iteration: int,
+  seed: int,
+  iwae_samples: int = 0,
+) -> dict[str, Any]:
+  """Evaluates a model on images; returns what `evaluation.json` holds.
+
+  Args:
+    run: that the model is of.
+    evaluator: of the model.
+    split: the images.
+    split_name: "test" or "validation".
+    iteration: of the model.
+    seed: of the noise.
+    iwae_samples: samples per image of the importance-weighted bound; 0:
+      without it.
+  """
+  image_metrics = evaluator.evaluate(split.images, iteration, seed)
+  result = {
+    "iteration": iteration,
+    "split": split_name,
+    **evaluation.summarize(
+      image_metrics, split.counts, run.air.model.num_steps
+    ),
+  }
+  if iwae_samples:
+    bounds = evaluator.iwae(split.images, iteration, iwae_samples, seed)
+    result["iwae"] = float(bounds.mean())
+    result["iwae_samples"] = iwae_samples
+  result["seed"] = seed
+  result["digit_source"] = run.digit_source
+  return result
+
+
+def format_table(result: dict[str, Any]) -> str:
+  """Returns an evaluation as lines of text."""
+  lines = [
+    f"{result['split']} images: {result['num_images']}"
+    f" ({result['digit_source']}), iteration {result['iteration']}"
+  ]
+
+  def add(label, text):
+    lines.append(f"  {label:<40s}{text}")
+
+  if "count_accuracy" in result:
+    for label, suffix in (("sampled n", ""), ("most probable n", "_mode")):
+      accuracy = result[f"count_accuracy{suffix}"]
+      add(f"counting accuracy, {label}", f"{accuracy:.2%}")
+      per_count = result[f"count_accuracy_per_count{suffix}"]
+      for count, accuracy in per_count.items():
+        add(f"  images with {count} objects", f"{accuracy:.2%}")
+    lines.append("  confusion (row: true count, column: sampled n)")
+    for count, row in enumerate(result["count_confusion"]):
+      cells = "".join(f"{cell:>8d}" for cell in row)
+      lines.append(f"    {count}{cells}")
+  add("ELBO", f"{result['elbo']:.2f} nats")
+  for name in ("reconstruction", "kl_num_steps", "kl_what", "kl_where"):
+    add(f"  {name}", f"{result[name]:.2f}")
+  if "iwae" in result:
+    samples = result["iwae_samples"]
+    add(f"IWAE bound, {samples} samples", f"{result['iwae']:.2f} nats")
+  return "\n".join(lines)
+
+
+def main(flag_values: flags.FlagValues) -> None:
+  """Evaluates the newest good checkpoint of a run."""
+  run = runs.load(pathlib.Path(flag_values.run_dir))
+  dataset = runs.load_dataset(run.data, flag_values.data_cache)
+  runs.check_images(run, dataset)
+  split = getattr(dataset, flag_values.split)
+  if flag_values.num_images:
+    split = split.first(flag_values.num_images)
+  model = AIRModel(run.air)
+  iteration = checkpoints.restore_newest(
+    run.checkpoints, model, lambda message: print(message, file=sys.stderr)
+  )
+  if iteration is None:
+    raise UsageError(f"run_dir is {run.folder}, which has no checkpoint yet")
+  result = evaluate_split(
+    run,
+    Evaluator(model),
+    split,
+    flag_values.split,
+    iteration,
+    flag_values.seed,
+    flag_values.iwae_samples,
+  )
+  files.write_json(run.evaluation, result)
+  print(format_table(result))
+
+
+if __name__ == "__main__":
+  sys.exit(launcher.run(__doc__, define_flags, main))

@@ -1,0 +1,257 @@
+"""A run's folder: what is in it, and whether one can go on with it.
+
+config.json         the configuration, all that changes the run's numbers
+flags.txt           a flagfile that repeats the run
+checkpoints/        see air/checkpoints.py
+events.out.tfevents.*  TensorBoard
+metrics.jsonl       one line per evaluation on the validation images
+figures/            pictures, by iteration
+evaluation.json     the last evaluation by `experiments.evaluate`, or at the
+                    end of training
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from air import config as air_config
+from air import files, summaries
+from data.dataset import Dataset, load_arrays, load_or_generate
+from experiments import configuration
+from experiments.launcher import UsageError
+
+# Of the files in a run's folder; a run of another format is refused.
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """A run: its folder and its configuration.
+
+  Attributes:
+    folder: of the run.
+    air: configuration of model, priors and training.
+    data: configuration of the images.
+    digit_source: where the digits came from.
+    data_digest: SHA-256 of the training images.
+  """
+
+  folder: pathlib.Path
+  air: air_config.AIRConfig
+  data: configuration.DataConfig
+  digit_source: str
+  data_digest: str
+
+  @property
+  def checkpoints(self) -> pathlib.Path:
+    """The folder of the checkpoints."""
+    return self.folder / "checkpoints"
+
+  @property
+  def figures(self) -> pathlib.Path:
+    """The folder of the figures."""
+    return self.folder / "figures"
+
+  @property
+  def evaluation(self) -> pathlib.Path:
+    """The file with the last evaluation."""
+    return self.folder / "evaluation.json"
+
+  @property
+  def metrics(self) -> pathlib.Path:
+    """The file with a line for each evaluation during training."""
+    return self.folder / "metrics.jsonl"
+
+  def settings(self) -> dict[str, Any]:
+    """Returns what changes the numbers of the run, by flag."""
+    settings: dict[str, Any] = dataclasses.asdict(self.data)
+    for part in dataclasses.asdict(self.air).values():
+      settings.update(part)
+    # Where the images lie may change, and what they are is compared as such.
+    del settings["data"], settings["mnist"]
+    return settings
+
+  def read_metrics(self) -> list[dict[str, Any]]:
+    """Returns the evaluations during training, without one cut off."""
+    if not self.metrics.exists():
+      return []
+    evaluations = []
+    for line in self.metrics.read_text(encoding="utf-8").splitlines():
+      try:
+        evaluations.append(json.loads(line))
+      except ValueError:
+        break
+    return evaluations
+
+  def write_metrics(self, evaluations: list[dict[str, Any]]) -> None:
+    """Writes the evaluations during training."""
+    lines = [json.dumps(evaluation) + "\n" for evaluation in evaluations]
+    files.write_text(self.metrics, "".join(lines))
+
+  def drop_after(self, iteration: int) -> None:
+    """Removes what was logged after the iteration that a run goes on from."""
+    evaluations = self.read_metrics()
+    kept = [e for e in evaluations if e["iteration"] <= iteration]
+    if len(kept) < len(evaluations):
+      self.write_metrics(kept)
+    summaries.drop_after(self.folder, iteration)
+
+
+def load_dataset(
+  config: configuration.DataConfig, cache_dir: str | None
+) -> Dataset:
+  """Returns the images that the configuration says.
+
+  Args:
+    config: of the data.
+    cache_dir: where generated images are kept; empty: nowhere.
+  """
+  if config.data:
+    return load_arrays(pathlib.Path(config.data))
+  return load_or_generate(
+    config.spec(),
+    validation_size=config.validation_size,
+    test_size=config.test_size,
+    seed=config.data_seed,
+    mnist=config.mnist,
+    cache_dir=pathlib.Path(cache_dir).expanduser() if cache_dir else None,
+  )
+
+
+def start(
+  folder: pathlib.Path, flag_values: flags.FlagValues, dataset: Dataset
+) -> Run:
+  """Opens a run's folder, new or to be gone on with.
+
+  Args:
+    folder: of the run.
+    flag_values: parsed, see `configuration`.
+    dataset: the run's images.
+
+  Raises:
+    UsageError: if the folder holds a run with other settings, or something
+      that is not a run.
+    air_config.ConfigError: if a value cannot work.
+  """
+  image_size = tuple(int(s) for s in dataset.train.images.shape[1:])
+  run = Run(
+    folder,
+    configuration.air_config_for(flag_values, image_size),
+    configuration.data_config(flag_values),
+    dataset.digit_source,
+    _digest(dataset.train.images),
+  )
+  if (folder / "config.json").exists():
+    _check_same(load(folder), run)
+    return run
+  if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    raise UsageError(
+      f"run_dir is {folder}, which exists and holds no run; expected a run's"
+      " folder, an empty one or a new one"
+    )
+  folder.mkdir(parents=True, exist_ok=True)
+  files.write_text(folder / "flags.txt", flags_text(flag_values))
+  files.write_json(
+    folder / "config.json",
+    {
+      "format": FORMAT,
+      **dataclasses.asdict(run.air),
+      "data": dataclasses.asdict(run.data),
+      "digit_source": run.digit_source,
+      "data_digest": run.data_digest,
+    },
+  )
+  return run
+
+
+def _check_same(before: Run, now: Run) -> None:
+  settings_before, settings_now = before.settings(), now.settings()
+  changed = [
+    f"--{name}={settings_now[name]} (was {settings_before[name]})"
+    for name in settings_now
+    if settings_now[name] != settings_before[name]
+  ]
+  if changed:
+    raise UsageError(
+      f"run_dir is {now.folder}, whose run was started with other flags: "
+      + ", ".join(changed)
+      + "; expected the same flags or another --run_dir"
+    )
+  _check_digest(before, now.digit_source, now.data_digest)
+
+
+def check_images(run: Run, dataset: Dataset) -> None:
+  """Checks that these are the images that the run was trained on.
+
+  Args:
+    run: a run.
+    dataset: as its configuration gives it now.
+
+  Raises:
+    UsageError: if they are others, for example because MNIST is not at hand.
+  """
+  _check_digest(run, dataset.digit_source, _digest(dataset.train.images))
+
+
+def _check_digest(run: Run, digit_source: str, data_digest: str) -> None:
+  if run.data_digest != data_digest:
+    raise UsageError(
+      f"run_dir is {run.folder}, whose run was started on other images (from"
+      f" {run.digit_source}, now {digit_source}); expected the same --mnist or"
+      " --data, or another --run_dir"
+    )
+
+
+def load(folder: pathlib.Path) -> Run:
+  """Returns the run in a folder.
+
+  Args:
+    folder: of the run.
+
+  Raises:
+    UsageError: if there is none, or one that this version cannot read.
+  """
+  path = folder / "config.json"
+  try:
+    values = json.loads(path.read_text(encoding="utf-8"))
+  except OSError as error:
+    raise UsageError(
+      f"run_dir is {folder}, expected the folder of a run, with config.json"
+    ) from error
+  except ValueError as error:
+    raise UsageError(f"{path} is damaged: {error}") from error
+  if values.get("format") != FORMAT:
+    raise UsageError(
+      f"{path} has format {values.get('format')}, expected {FORMAT}: the run"
+      " is of another version"
+    )
+  data = {
+    name: tuple(value) if isinstance(value, list) else value
+    for name, value in values["data"].items()
+  }
+  return Run(
+    folder,
+    air_config.AIRConfig.from_dict(values),
+    configuration.DataConfig(**data),
+    values["digit_source"],
+    values["data_digest"],
+  )
+
+
+def flags_text(flag_values: flags.FlagValues) -> str:
+  """Returns a flagfile that repeats the run, but for its folder."""
+  lines = [
+    f"{flag_values[name].serialize()}\n"
+    for name in flag_values
+    if name not in ("run_dir", "flagfile", "undefok")
+  ]
+  return "".join(sorted(lines))
+
+
+def _digest(images: np.ndarray) -> str:
+  return hashlib.sha256(np.ascontiguousarray(images)).hexdigest()
