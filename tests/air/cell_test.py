@@ -1,0 +1,155 @@
+"""The cell: a real RNN core, as the post describes it."""
+
+import numpy as np
+import pytest
+import sonnet as snt
+import tensorflow as tf
+
+from air import cell as cell_lib
+from air import config as config_lib
+from air import modules, noise
+
+
+def small_config(**changes):
+  sizes = {
+    "image_size": (12, 10),
+    "glimpse_size": (6, 5),
+    "what_size": 4,
+    "hidden_sizes": (8, 8),
+    "presence_hidden_sizes": (8, 8),
+    "lstm_size": 7,
+  }
+  return config_lib.ModelConfig(**{**sizes, **changes})
+
+
+def make(seed=0, **changes):
+  config = small_config(**changes)
+  initializer = modules.FanInNormal(tf.constant([seed, 0]))
+  cell = cell_lib.AIRCell(config, initializer)
+  images = tf.constant(np.random.default_rng(1).random([3, 12, 10]), tf.float32)
+  step_noise = noise.sample(
+    tf.constant([seed, 1]), 3, 3, config.where_size, config.what_size
+  )
+  return cell, images, step_noise
+
+
+def step_of(sequence, step):
+  return noise.Noise(*(field[step] for field in sequence))
+
+
+@pytest.mark.parametrize("parametrization", ["4d", "3d"])
+@pytest.mark.parametrize("squash", ["samples", "locations", "none"])
+def test_shapes_and_unroll_by_sonnet(parametrization, squash):
+  cell, images, step_noise = make(
+    where_parametrization=parametrization, where_squash=squash
+  )
+  assert isinstance(cell, snt.RNNCore)
+  state = cell.initial_state(3, images)
+  outputs, final = snt.static_unroll(cell, step_noise, state)
+  where_size = 4 if parametrization == "4d" else 3
+  assert outputs.where.shape == [3, 3, where_size]
+  assert outputs.window.shape == [3, 3, 4]
+  assert outputs.glimpse.shape == [3, 3, 6, 5]
+  assert outputs.what.shape == [3, 3, 4]
+  assert outputs.presence_logit.shape == [3, 3]
+  for step in range(3):
+    output, state = cell(step_of(step_noise, step), state)
+    for name, sequence in outputs._asdict().items():
+      np.testing.assert_allclose(
+        getattr(output, name), sequence[step], rtol=1e-5, atol=1e-6
+      )
+  np.testing.assert_allclose(final.lstm.hidden, state.lstm.hidden, atol=1e-6)
+
+
+def test_samples_are_location_plus_scale_times_noise():
+  cell, images, step_noise = make()
+  first = step_of(step_noise, 0)
+  output, _ = cell(first, cell.initial_state(3, images))
+  np.testing.assert_allclose(
+    output.where, output.where_loc + output.where_scale * first.where, rtol=1e-6
+  )
+  np.testing.assert_allclose(
+    output.what, output.what_loc + output.what_scale * first.what, rtol=1e-6
+  )
+
+
+def sigmoid(x):
+  return 1 / (1 + np.exp(-x))
+
+
+def test_squash_of_samples_gives_the_window():
+  cell, images, step_noise = make(where_squash="samples")
+  output, _ = cell(step_of(step_noise, 0), cell.initial_state(3, images))
+  where = output.where.numpy()
+  expected = where.copy()
+  expected[:, ::2] = sigmoid(where[:, ::2])
+  expected[:, 1::2] = np.tanh(where[:, 1::2])
+  np.testing.assert_allclose(output.window, expected, rtol=1e-5)
+
+
+def test_squash_of_locations_leaves_the_samples_as_they_are():
+  cell, images, step_noise = make(where_squash="locations")
+  output, _ = cell(step_of(step_noise, 0), cell.initial_state(3, images))
+  np.testing.assert_array_equal(output.window, output.where)
+  assert np.all(output.where_loc[:, ::2] > 0)
+  assert np.all(np.abs(output.where_loc[:, 1::2]) < 1)
+
+
+def test_one_scale_serves_both_axes():
+  window = cell_lib.to_window(tf.constant([[0.5, 0.1, -0.2]]))
+  np.testing.assert_allclose(window, [[0.5, 0.1, 0.5, -0.2]])
+
+
+def second_step(cell, images, step_noise, **changes):
+  state = cell.initial_state(3, images)
+  _, state = cell(step_of(step_noise, 0), state)
+  output, _ = cell(step_of(step_noise, 1), state._replace(**changes))
+  return output
+
+
+@pytest.mark.parametrize("latent", ["what", "where", "presence"])
+def test_every_latent_is_fed_back(latent):
+  changes = {
+    latent: tf.zeros([3, {"what": 4, "where": 4, "presence": 1}[latent]])
+  }
+  for feedback in (True, False):
+    cell, images, step_noise = make(latent_feedback=feedback)
+    plain = second_step(cell, images, step_noise)
+    changed = second_step(cell, images, step_noise, **changes)
+    differs = np.abs(plain.presence_logit - changed.presence_logit).max() > 1e-6
+    assert differs == feedback
+
+
+def test_a_step_leaves_presence_one_and_its_latents():
+  cell, images, step_noise = make()
+  state = cell.initial_state(3, images)
+  np.testing.assert_array_equal(state.presence, np.ones([3, 1]))
+  output, after = cell(
+    step_of(step_noise, 0), state._replace(presence=tf.zeros([3, 1]))
+  )
+  np.testing.assert_array_equal(after.presence, np.ones([3, 1]))
+  np.testing.assert_array_equal(after.what, output.what)
+  np.testing.assert_array_equal(after.where, output.window)
+
+
+def test_initial_state_is_trainable():
+  cell, images, step_noise = make()
+  with tf.GradientTape() as tape:
+    output, _ = cell(step_of(step_noise, 0), cell.initial_state(3, images))
+    loss = tf.reduce_sum(tf.square(output.hidden))
+  initial = cell.initial_lstm_state.trainable_variables
+  assert len(initial) == 2
+  for gradient in tape.gradient(loss, initial):
+    assert np.abs(gradient).max() > 0
+
+
+def test_weights_are_a_function_of_the_seed():
+  def weights(seed):
+    cell, images, step_noise = make(seed)
+    cell(step_of(step_noise, 0), cell.initial_state(3, images))
+    return [v.numpy() for v in cell.trainable_variables]
+
+  for a, b, c in zip(weights(0), weights(0), weights(1), strict=True):
+    np.testing.assert_array_equal(a, b)
+    if a.ndim > 1 and a.any():  # biases are constant at first
+      assert not np.array_equal(a, c)

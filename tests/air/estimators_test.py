@@ -1,0 +1,254 @@
+"""The estimators of the ELBO gradient against each other and enumeration."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from air import config as config_lib
+from air import estimators
+from air.model import AIRModel
+from air.noise import Noise
+
+NUM_STEPS = 3
+BATCH = 2
+
+
+def make_model(estimator, feedback=True, seed=0):
+  config = config_lib.AIRConfig(
+    model=config_lib.ModelConfig(
+      image_size=(10, 9),
+      num_steps=NUM_STEPS,
+      glimpse_size=(5, 4),
+      what_size=3,
+      hidden_sizes=(8, 8),
+      presence_hidden_sizes=(8, 8),
+      baseline_hidden_sizes=(8, 6),
+      lstm_size=6,
+      latent_feedback=feedback,
+    ),
+    training=config_lib.TrainingConfig(estimator=estimator, seed=seed),
+  )
+  return AIRModel(config)
+
+
+def make_inputs(model):
+  rng = np.random.default_rng(3)
+  images = tf.constant(rng.random([BATCH, 10, 9]), tf.float32)
+  return images, model.sample_noise(tf.constant([5, 1]), BATCH)
+
+
+def noise_for(step_noise, num_steps):
+  """The noise under which every image takes `num_steps` steps."""
+  steps = np.arange(NUM_STEPS)[:, None]
+  presence = np.where(steps < num_steps, -1.0, 2.0)
+  presence = np.broadcast_to(presence, [NUM_STEPS, BATCH])
+  return step_noise._replace(presence=tf.constant(presence, tf.float32))
+
+
+def gradients_per_image(model, images, step_noise, image):
+  """The gradient of one image's objective in the model's variables.
+
+  And q(n|z) of that image.
+  """
+  one = slice(image, image + 1)
+  step_noise = Noise(*(field[:, one] for field in step_noise))
+  with tf.GradientTape() as tape:
+    output = model(images[one], step_noise, 0.2)
+    terms = model.elbo_terms(output, model.steps_prior(4000))
+    loss = model.objective(output, terms).loss
+  gradients = tape.gradient(
+    loss, model.model_variables, unconnected_gradients="zero"
+  )
+  return [g.numpy() for g in gradients], terms.probs[0].numpy()
+
+
+def expected_reinforce_gradient(model, images, step_noise, image):
+  """sum_n q(n|z) g_reinforce(n), by forcing each n in turn."""
+  total = None
+  for n in range(NUM_STEPS + 1):
+    gradients, probs = gradients_per_image(
+      model, images, noise_for(step_noise, n), image
+    )
+    weighted = [probs[n] * g for g in gradients]
+    total = weighted if total is None else [
+      t + w for t, w in zip(total, weighted, strict=True)
+    ]  # fmt: skip
+  return total
+
+
+def largest_relative_error(actual, expected):
+  return max(
+    np.abs(a - e).max() / max(np.abs(e).max(), 1e-3)
+    for a, e in zip(actual, expected, strict=True)
+  )
+
+
+def with_baseline(model, scale):
+  """Scales the baseline's output, so that it matters next to the error."""
+  for variable in model.baseline_variables:
+    variable.assign(variable + 0.3)
+  last = model.baseline_variables[-1]
+  last.assign(last * scale)
+  return model
+
+
+def unbiasedness_error(model, image=0):
+  marginal = make_model("marginal")
+  images, step_noise = make_inputs(model)
+  expected, _ = gradients_per_image(marginal, images, step_noise, image)
+  actual = expected_reinforce_gradient(model, images, step_noise, image)
+  return largest_relative_error(actual, expected)
+
+
+@pytest.mark.parametrize("image", range(BATCH))
+@pytest.mark.parametrize("scale", [0.0, 5.0], ids=["no baseline", "baseline"])
+def test_reinforce_averages_to_marginal(scale, image):
+  model = with_baseline(make_model("reinforce"), scale)
+  assert unbiasedness_error(model, image) < 1e-4
+
+
+def test_a_baseline_that_sees_the_presence_is_biased(monkeypatch):
+  leaky = estimators.Estimator(
+    estimators.reinforce, estimators.leaky_baseline_features
+  )
+  monkeypatch.setitem(estimators.ESTIMATORS, "leaky", leaky)
+  model = with_baseline(make_model("leaky"), 5.0)
+  assert unbiasedness_error(model) > 1e-2
+
+
+def test_models_of_all_estimators_start_from_the_same_weights():
+  models = [make_model(name) for name in estimators.ESTIMATORS]
+  for model in models[1:]:
+    for a, b in zip(
+      models[0].model_variables, model.model_variables, strict=True
+    ):
+      np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("feedback", [True, False])
+def test_marginal_is_the_sum_over_truncated_unrolls(feedback):
+  """N + 1 unrolls that really feed back z_pres = 1, .., 1, 0, .., 0."""
+  model = make_model("marginal", feedback)
+  images, step_noise = make_inputs(model)
+  prior = model.steps_prior(4000)
+  output = model(images, step_noise)
+  loss = model.objective(output, model.elbo_terms(output, prior)).loss
+
+  expected = np.zeros(BATCH)
+  for n in range(NUM_STEPS + 1):
+    log_joint, q_n = truncated_unroll(model, images, step_noise, n)
+    log_prior = prior.numpy()[n]
+    expected -= q_n * (log_joint + log_prior - np.log(q_n))
+  np.testing.assert_allclose(loss, expected.mean(), rtol=1e-5)
+
+
+def truncated_unroll(model, images, step_noise, n):
+  """Takes n steps with z_pres = 1 fed back, the others with 0.
+
+  Returns:
+    log p(x | canvas) minus the KL terms of the n steps, and q(n|z), `[B]`.
+  """
+  state = model.cell.initial_state(BATCH, images)
+  canvas, kl, q_n = np.zeros(images.shape), 0.0, 1.0
+  for step in range(NUM_STEPS):
+    of_step = Noise(*(field[step] for field in step_noise))
+    out, state = model.cell(of_step, state)
+    presence = float(step < n)
+    state = state._replace(presence=presence * tf.ones([BATCH, 1]))
+    p = 1 / (1 + np.exp(-out.presence_logit.numpy()))
+    if step < n:
+      q_n = q_n * p
+      canvas = canvas + model.config.model.canvas_multiplier * paste(model, out)
+      kl = kl + gaussian_kl(out.what_loc, out.what_scale, 0.0, 1.0)
+      where_prior = model.where_prior()
+      kl = kl + gaussian_kl(
+        out.where_loc, out.where_scale, where_prior.loc, where_prior.scale
+      )
+    elif step == n:
+      q_n = q_n * (1 - p)
+  std = model.config.model.output_std
+  error = ((images - canvas) ** 2).numpy().sum((1, 2))
+  log_likelihood = -0.5 * error / std**2 - 90 * np.log(std * np.sqrt(2 * np.pi))
+  return log_likelihood - kl, q_n
+
+
+def paste(model, out):
+  """The decoded object painted by bilinear interpolation, in plain numpy."""
+  glimpses = model.decoder(out.what).numpy()
+  height, width = model.config.model.image_size
+  canvas = np.zeros([BATCH, height, width])
+  for b, (sx, tx, sy, ty) in enumerate(out.window.numpy()):
+    for row, y in enumerate(np.linspace(-1, 1, height)):
+      for column, x in enumerate(np.linspace(-1, 1, width)):
+        v = ((y - ty) / sy + 1) / 2 * (glimpses.shape[1] - 1)
+        u = ((x - tx) / sx + 1) / 2 * (glimpses.shape[2] - 1)
+        for i in (np.floor(v), np.floor(v) + 1):
+          for j in (np.floor(u), np.floor(u) + 1):
+            if 0 <= i < glimpses.shape[1] and 0 <= j < glimpses.shape[2]:
+              weight = (1 - abs(v - i)) * (1 - abs(u - j))
+              canvas[b, row, column] += weight * glimpses[b, int(i), int(j)]
+  return canvas
+
+
+def gaussian_kl(loc, scale, prior_loc, prior_scale):
+  loc, scale = np.asarray(loc, np.float64), np.asarray(scale, np.float64)
+  prior_loc, prior_scale = np.asarray(prior_loc), np.asarray(prior_scale)
+  ratio = (scale / prior_scale) ** 2
+  distance = ((loc - prior_loc) / prior_scale) ** 2
+  return 0.5 * (ratio + distance - 1 - np.log(ratio)).sum(-1)
+
+
+def test_the_broadcast_baseline_scores_images_against_each_other():
+  model = make_model("reinforce_broadcast")
+  images, step_noise = make_inputs(model)
+  output = model(images, step_noise, 0.2)
+  terms = model.elbo_terms(output, model.steps_prior(0))
+  objective = model.objective(output, terms)
+  features = estimators.leaky_baseline_features(output)
+  baseline = model.baseline(features).numpy()
+  n = output.num_steps.numpy()
+  rows = np.arange(BATCH)
+  error = -terms.log_likelihoods.numpy()[rows, n]
+  signal = error[None, :] - baseline[:, None]
+  score = terms.log_probs.numpy()[rows, n]
+  np.testing.assert_allclose(
+    objective.reinforce_loss, (signal * score).mean(), rtol=1e-5
+  )
+  np.testing.assert_allclose(
+    objective.baseline_loss, 0.5 * (signal**2).mean(), rtol=1e-5
+  )
+
+
+def test_the_baseline_loss_trains_the_baseline_only():
+  model = make_model("reinforce")
+  images, step_noise = make_inputs(model)
+  with tf.GradientTape(persistent=True) as tape:
+    output = model(images, step_noise, 0.2)
+    terms = model.elbo_terms(output, model.steps_prior(0))
+    objective = model.objective(output, terms)
+  of_model = tape.gradient(objective.baseline_loss, model.model_variables)
+  of_baseline = tape.gradient(objective.loss, model.baseline_variables)
+  assert all(g is None for g in of_model + of_baseline)
+  trained = tape.gradient(objective.baseline_loss, model.baseline_variables)
+  assert all(np.abs(g).max() > 0 for g in trained)
+
+
+def test_the_baseline_sees_image_and_latents_and_no_presence():
+  model = make_model("reinforce")
+  images, step_noise = make_inputs(model)
+  features = [
+    estimators.baseline_features(model(images, noise_for(step_noise, n)))
+    for n in range(NUM_STEPS + 1)
+  ]
+  assert features[0].shape == [BATCH, 90 + NUM_STEPS * (3 + 4)]
+  for other in features[1:]:
+    np.testing.assert_array_equal(features[0], other)
+
+
+def test_unknown_estimator_is_refused():
+  config = config_lib.AIRConfig()
+  training = dataclasses.replace(config.training, estimator="magic")
+  with pytest.raises(config_lib.ConfigError, match="estimator is 'magic'"):
+    AIRModel(dataclasses.replace(config, training=training))
