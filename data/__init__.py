@@ -1,0 +1,1 @@
+"""Multi-MNIST and other image sets: numpy in, numpy out, no TensorFlow."""

@@ -1,0 +1,236 @@
+"""Multi-MNIST: images of several digits, with the truth about each of them.
+
+`python -m data.multi_mnist --out=FILE.npz` writes such a data set.
+"""
+
+import dataclasses
+import math
+import sys
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from data import placement
+from data.mnist import DataError, DigitSet
+
+_DIGIT_SIDE = 28
+_MAX_COUNT = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiMNISTSpec:
+  """What the images look like. The defaults are those of the blog post.
+
+  Attributes:
+    canvas_size: (H, W), pixels.
+    counts: the numbers of digits that an image can have.
+    count_probs: their probabilities; empty: equal.
+    digit_size: side of the frame that a 28x28 digit is resized to before it is
+      cropped to its ink, pixels. Two numbers are a range, both ends included,
+      from which each digit draws its side.
+    overlap: whether the digits' bounding boxes may overlap.
+    num_images: how many to make.
+
+  Raises:
+    DataError: if a value cannot work; the message starts with its name.
+  """
+
+  canvas_size: tuple[int, ...] = (50, 50)
+  counts: tuple[int, ...] = (0, 1, 2)
+  count_probs: tuple[float, ...] = ()
+  digit_size: tuple[int, ...] = (28,)
+  overlap: bool = False
+  num_images: int = 60_000
+
+  def __post_init__(self):
+    require(
+      len(self.canvas_size) == 2 and _all_ints(self.canvas_size, 1),
+      "canvas_size",
+      self.canvas_size,
+      "a height and a width of at least 1",
+    )
+    require(
+      len(self.counts) > 0
+      and _all_ints(self.counts, 0, _MAX_COUNT)
+      and len(set(self.counts)) == len(self.counts),
+      "counts",
+      self.counts,
+      f"one or more different numbers in 0..{_MAX_COUNT}",
+    )
+    require(
+      len(self.count_probs) in (0, len(self.counts)),
+      "count_probs",
+      self.count_probs,
+      f"one probability for each of the counts {self.counts}",
+    )
+    require(
+      not self.count_probs
+      or (
+        all(p >= 0 for p in self.count_probs)
+        and math.isclose(sum(self.count_probs), 1, abs_tol=1e-6)
+      ),
+      "count_probs",
+      self.count_probs,
+      "probabilities that sum to 1",
+    )
+    require(
+      len(self.digit_size) in (1, 2)
+      and _all_ints(self.digit_size, 1)
+      and self.digit_size[0] <= self.digit_size[-1],
+      "digit_size",
+      self.digit_size,
+      "one side of at least 1 pixel, or a range from low to high",
+    )
+    # A digit is resized by digit_size / 28, and has one pixel at least.
+    largest = _DIGIT_SIDE * max(self.canvas_size)
+    require(
+      self.digit_size[-1] <= largest,
+      "digit_size",
+      self.digit_size,
+      f"no more than {largest}, where not a pixel fits on the canvas",
+    )
+    require(
+      _all_ints([self.num_images], 1),
+      "num_images",
+      self.num_images,
+      "at least 1",
+    )
+
+
+class MultiMNIST(NamedTuple):
+  """Images and the truth about them; M is the largest of the counts.
+
+  Attributes:
+    images: uint8 `[N, H, W]`.
+    counts: int32 `[N]`, the number of digits.
+    labels: int32 `[N, M]`, the digits' classes; -1 where there is no digit.
+    boxes: int32 `[N, M, 4]`, the bounding boxes of the digits' ink (y0, x0, y1,
+      x1), pixels, ends exclusive; zeros where there is no digit.
+  """
+
+  images: np.ndarray
+  counts: np.ndarray
+  labels: np.ndarray
+  boxes: np.ndarray
+
+
+def require(condition: bool, name: str, value: Any, expected: str) -> None:
+  """Raises a DataError that starts with `name` unless `condition` holds."""
+  if not condition:
+    raise DataError(f"{name} is {value}, expected {expected}")
+
+
+def generate(
+  spec: MultiMNISTSpec, digits: DigitSet, rng: np.random.Generator
+) -> MultiMNIST:
+  """Draws images.
+
+  An image's count, its digits and their sizes are drawn first, and never again.
+  A single digit lies uniformly over all the positions where it fits; several
+  lie uniformly over their joint placements without overlap (crowded images in
+  another way, see `placement.place`), or, with `spec.overlap`, independently of
+  each other. Overlapping ink adds, up to 255.
+
+  Args:
+    spec: of the images.
+    digits: to draw from, with replacement.
+    rng: the source of all randomness.
+
+  Returns:
+    The images and the truth about them.
+
+  Raises:
+    DataError: if the digits drawn do not fit on the canvas.
+  """
+  num_images, max_count = spec.num_images, max(spec.counts)
+  probs = np.asarray(spec.count_probs or np.ones(len(spec.counts)), float)
+  counts = rng.choice(spec.counts, num_images, p=probs / probs.sum())
+  slots = (num_images, max_count)
+  indices = rng.integers(len(digits.images), size=slots)
+  sides = rng.integers(spec.digit_size[0], spec.digit_size[-1] + 1, size=slots)
+
+  used = np.arange(max_count) < counts[:, None]  # [N, M]
+  glyphs, glyph_ids = _glyphs(spec, digits.images, indices[used], sides[used])
+  sizes = np.zeros((*slots, 2), np.int64)
+  sizes[used] = np.array([g.shape for g in glyphs]).reshape(-1, 2)[glyph_ids]
+  origins = np.zeros_like(sizes)
+  for count in range(1, max_count + 1):
+    rows = np.flatnonzero(counts == count)
+    origins[rows, :count] = placement.place(
+      sizes[rows, :count], spec.canvas_size, spec.overlap, rng
+    )
+
+  boxes = np.concatenate([origins, origins + sizes], axis=-1)  # [N, M, 4]
+  images = np.zeros((num_images, *spec.canvas_size), np.uint8)
+  rows = np.nonzero(used)[0]
+  for row, glyph_id, (y0, x0, y1, x1) in zip(
+    rows.tolist(), glyph_ids.tolist(), boxes[used].tolist(), strict=True
+  ):
+    region = images[row, y0:y1, x0:x1]
+    region += np.minimum(glyphs[glyph_id], 255 - region)
+  return MultiMNIST(
+    images=images,
+    counts=counts.astype(np.int32),
+    labels=np.where(used, digits.labels.astype(np.int32)[indices], -1),
+    boxes=boxes.astype(np.int32),
+  )
+
+
+def _all_ints(values: Iterable[Any], low: int, high: float = math.inf) -> bool:
+  return all(
+    isinstance(v, int | np.integer)
+    and not isinstance(v, bool)
+    and low <= v <= high
+    for v in values
+  )
+
+
+def _glyphs(
+  spec: MultiMNISTSpec,
+  images: np.ndarray,
+  indices: np.ndarray,
+  sides: np.ndarray,
+) -> tuple[list[np.ndarray], np.ndarray]:
+  """Resizes digits and crops them to their ink, each (digit, side) once.
+
+  Args:
+    spec: of the images.
+    images: uint8 `[K, 28, 28]`.
+    indices: `[D]`, of the digits in `images`.
+    sides: `[D]`, of the frames to resize to, pixels.
+
+  Returns:
+    The different glyphs, and `[D]` indices into them.
+  """
+  base = spec.digit_size[-1] + 1
+  keys, glyph_ids = np.unique(indices * base + sides, return_inverse=True)
+  glyphs = []
+  for index, side in zip(
+    (keys // base).tolist(), (keys % base).tolist(), strict=True
+  ):
+    frame = Image.fromarray(images[index])
+    if frame.size != (side, side):
+      frame = frame.resize((side, side), Image.Resampling.BILINEAR)
+    ink = frame.getbbox()
+    if ink is None:
+      raise DataError(
+        f"digit_size is {spec.digit_size}, expected sizes that show ink: digit"
+        f" {index} is blank in a frame of {side} pixels"
+      )
+    glyph = np.asarray(frame.crop(ink))
+    if any(g > c for g, c in zip(glyph.shape, spec.canvas_size, strict=True)):
+      raise DataError(
+        f"canvas_size is {spec.canvas_size}, expected room for a digit of"
+        f" {glyph.shape[0]}x{glyph.shape[1]} pixels: enlarge canvas_size or"
+        " reduce digit_size"
+      )
+    glyphs.append(glyph)
+  return glyphs, glyph_ids
+
+
+if __name__ == "__main__":
+  from data import cli
+
+  sys.exit(cli.run())

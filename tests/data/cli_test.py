@@ -1,0 +1,139 @@
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data import cli, dataset
+from data.mnist import Digits, DigitSet
+
+_ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def digits(monkeypatch):
+  images = np.zeros((10, 28, 28), np.uint8)
+  images[:, 4:24, 6:20] = 200
+  digit_set = DigitSet(images, np.arange(10, dtype=np.uint8))
+  made = Digits(digit_set, digit_set, digit_set, "rectangles")
+  monkeypatch.setattr(dataset, "load_digits", lambda source: made)
+
+
+def _run(*arguments):
+  return cli.run(["multi_mnist.py", *arguments])
+
+
+def test_writes_what_load_arrays_reads(tmp_path, capsys):
+  out, preview = tmp_path / "new" / "set.npz", tmp_path / "sheet.png"
+  status = _run(
+    f"--out={out}",
+    f"--preview={preview}",
+    "--canvas_size=30,40",
+    "--counts=1,3",
+    "--count_probs=.25,.75",
+    "--digit_size=10,12",
+    "--overlap",
+    "--num_images=50",
+    "--validation_size=7",
+    "--test_size=8",
+    "--seed=5",
+  )
+  assert status == 0
+  assert "rectangles" in capsys.readouterr().out
+  made = dataset.load_arrays(out)
+  assert [len(split.images) for split in made[:3]] == [50, 7, 8]
+  assert made.train.images.shape == (50, 30, 40)
+  assert set(made.train.counts.tolist()) == {1, 3}
+  with np.load(out) as npz:
+    assert len(npz.files) == 12
+    assert npz["test_labels"].shape == (8, 3)
+    assert npz["validation_boxes"].shape == (7, 3, 4)
+  sheet = Image.open(preview).convert("RGB")
+  assert sheet.width >= 10 * 2 * 40
+  assert sheet.height >= 6 * 2 * 30
+  colours = {colour for _, colour in sheet.getcolors(1 << 20)}
+  assert len([c for c in colours if len(set(c)) > 1]) == 3  # a digit each
+
+
+def test_the_same_flags_write_the_same_file(tmp_path):
+  sizes = ("--num_images=9", "--validation_size=2", "--test_size=2")
+  for name in "ab":
+    assert _run(f"--out={tmp_path / name}.npz", *sizes) == 0
+  first, second = (tmp_path / f"{name}.npz" for name in "ab")
+  assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
+    ([], '--out is "", expected a name ending in .npz'),
+    (["--out=a.txt"], '--out is "a.txt", expected a name ending in .npz'),
+    (["--out=a.npz", "--preview=a.jpg"], '--preview is "a.jpg", expected'),
+    (["--out=a.npz", "--counts=a,b"], '--counts is "a,b", expected ints'),
+    (
+      ["--out=a.npz", "--count_probs=.5,.6,.1"],
+      "--count_probs is (0.5, 0.6, 0.1), expected probabilities that sum to 1",
+    ),
+    (["--out=a.npz", "--num_images=0"], "--num_images is 0, expected at"),
+    (["--out=a.npz", "--test_size=0"], "--test_size is 0, expected at least"),
+    (["--out=a.npz", "--seed=-1"], "--seed is -1, expected at least 0"),
+    (["--out=a.npz", "--num_images=x"], "--num_images=x"),
+    (["--out=a.npz", "--canvas_size=9,9"], "--canvas_size is (9, 9), expected"),
+    (["--nonsense"], "nonsense"),
+    (["word"], "unexpected argument 'word'"),
+  ],
+)
+def test_bad_input_gives_one_line(
+  arguments, message, capsys, monkeypatch, tmp_path
+):
+  monkeypatch.chdir(tmp_path)
+  assert _run(*arguments) == 2
+  captured = capsys.readouterr()
+  assert captured.err.count("\n") == 1
+  assert message in captured.err
+  assert not list(tmp_path.iterdir())
+
+
+def test_file_that_cannot_be_written(tmp_path, capsys):
+  (tmp_path / "file").touch()
+  out = tmp_path / "file" / "set.npz"
+  sizes = ("--num_images=2", "--validation_size=2", "--test_size=2")
+  assert _run(f"--out={out}", *sizes) == 2
+  assert "--out is" in capsys.readouterr().err
+
+
+def test_help(capsys):
+  assert _run("--help") == 0
+  captured = capsys.readouterr()
+  assert "--canvas_size" in captured.out
+  assert not captured.err
+
+
+def test_module_is_the_command():
+  done = subprocess.run(
+    [sys.executable, "-m", "data.multi_mnist", "--counts=,"],
+    cwd=_ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 2
+  assert done.stderr.startswith("multi_mnist: --out is")
+  assert done.stderr.count("\n") == 1
+
+
+def test_importing_the_generator_imports_no_flags():
+  check = (
+    "import sys, data.dataset, data.multi_mnist;"
+    "print([m for m in ('absl', 'tensorflow', 'mlxtend') if m in sys.modules])"
+  )
+  done = subprocess.run(
+    [sys.executable, "-c", check],
+    cwd=_ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  assert done.stdout.strip() == "[]"

@@ -1,0 +1,323 @@
+import logging
+import pathlib
+
+import numpy as np
+import pytest
+
+from data import dataset
+from data.dataset import load_arrays, load_or_generate
+from data.mnist import DataError, Digits, DigitSet
+from data.multi_mnist import MultiMNISTSpec, generate
+
+_SPEC = MultiMNISTSpec(num_images=30, canvas_size=(24, 26), digit_size=(10,))
+_VALUES = {"train": 100, "validation": 150, "test": 200}
+
+
+@pytest.fixture(autouse=True)
+def digits(monkeypatch):
+  """Digits whose ink tells their split."""
+
+  def digit_set(value):
+    images = np.zeros((5, 28, 28), np.uint8)
+    images[:, 4:24, 6:20] = value
+    return DigitSet(images, np.arange(5, dtype=np.uint8))
+
+  made = Digits(*map(digit_set, _VALUES.values()), source="rectangles")
+  monkeypatch.setattr(dataset, "load_digits", lambda source: made)
+  return made
+
+
+@pytest.fixture
+def calls(monkeypatch):
+  """Records the calls of the generator."""
+  made = []
+
+  def counted(*args):
+    made.append(args)
+    return generate(*args)
+
+  monkeypatch.setattr(dataset, "generate", counted)
+  return made
+
+
+def _load(cache_dir, spec=_SPEC, **options):
+  options = {"validation_size": 8, "test_size": 9, "seed": 3, **options}
+  return load_or_generate(spec, cache_dir=cache_dir, **options)
+
+
+def _assert_equal(first, second):
+  a, b = dataset.to_arrays(first), dataset.to_arrays(second)
+  assert len(a) == 12
+  assert a.keys() == b.keys()
+  for key in a:
+    assert a[key].dtype == b[key].dtype
+    np.testing.assert_array_equal(a[key], b[key])
+  assert first.digit_source == second.digit_source == "rectangles"
+
+
+def _warnings(caplog):
+  messages = [
+    record.getMessage()
+    for record in caplog.records
+    if record.levelno == logging.WARNING
+  ]
+  assert not any("\n" in message for message in messages)
+  return messages
+
+
+def test_splits_use_different_digits_and_randomness():
+  made = _load(None)
+  assert made.digit_source == "rectangles"
+  for (name, value), size in zip(_VALUES.items(), (30, 8, 9), strict=True):
+    split = getattr(made, name)
+    assert split.images.shape == (size, 24, 26)
+    assert split.images.max() == value
+  assert (made.validation.boxes != made.train.boxes[:8]).any()
+
+
+def test_splits_are_those_of_the_generator(digits):
+  made = _load(None)
+  expected = generate(_SPEC, digits.train, np.random.default_rng([3, 0]))
+  for a, b in zip(made.train, expected, strict=True):
+    np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(("asked", "given"), [(5, 5), (99, 30)])
+def test_first_images_of_a_split(asked, given):
+  train = _load(None).train
+  for part, whole in zip(train.first(asked), train, strict=True):
+    np.testing.assert_array_equal(part, whole[:given])
+  assert dataset.Split(train.images).first(asked).counts is None
+
+
+def test_second_load_is_from_the_cache(tmp_path, calls, caplog):
+  first = _load(tmp_path / "new")
+  assert len(calls) == 3
+  second = _load(tmp_path / "new")
+  assert len(calls) == 3
+  _assert_equal(first, second)
+  assert len(list((tmp_path / "new").iterdir())) == 1
+  assert not caplog.records
+
+
+@pytest.mark.parametrize(
+  "change",
+  [
+    {"spec": MultiMNISTSpec(num_images=30)},
+    {"validation_size": 9},
+    {"test_size": 8},
+    {"seed": 4},
+  ],
+)
+def test_other_arguments_make_another_set(tmp_path, calls, change):
+  _load(tmp_path)
+  _load(tmp_path, **change)
+  assert len(calls) == 6
+  assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_other_digits_make_another_set(tmp_path, calls, digits, monkeypatch):
+  _load(tmp_path)
+  other = digits._replace(test=digits.train)
+  monkeypatch.setattr(dataset, "load_digits", lambda source: other)
+  assert _load(tmp_path).test.images.max() == _VALUES["train"]
+  assert len(calls) == 6
+
+
+def _flip(content, fraction):
+  position = min(int(len(content) * fraction), len(content) - 1)
+  changed = bytearray(content)
+  changed[position] ^= 1
+  return bytes(changed)
+
+
+@pytest.mark.parametrize(
+  "damage",
+  [
+    lambda content: b"",
+    lambda content: content[:20],
+    lambda content: content[: len(content) // 2],
+    lambda content: content[:-1],
+    lambda content: content + b"\0",
+    *(
+      lambda content, fraction=fraction: _flip(content, fraction)
+      for fraction in (0, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.9999, 1)
+    ),
+  ],
+)
+def test_damaged_cache_is_noticed_and_made_again(
+  tmp_path, calls, caplog, damage
+):
+  first = _load(tmp_path)
+  (path,) = tmp_path.iterdir()
+  content = path.read_bytes()
+  path.write_bytes(damage(content))
+  second = _load(tmp_path)
+  assert len(calls) == 6
+  (message,) = _warnings(caplog)
+  assert "making it again" in message
+  _assert_equal(first, second)
+  assert path.read_bytes() == content
+  assert list(tmp_path.iterdir()) == [path]
+
+
+def test_every_single_byte_counts(tmp_path, caplog):
+  # Of a small file of the same making, all of them.
+  path = tmp_path / "cache.npz"
+  ones = np.ones((1, 2, 2), np.uint8)
+  split = dataset.Split(ones, *[np.ones(1, np.int32)] * 3)
+  small = dataset.Dataset(split, split, split, "rectangles")
+  dataset._write_cache(path, small)
+  content = path.read_bytes()
+  _assert_equal(dataset._read_cache(path, "rectangles"), small)
+  logging.disable()
+  try:
+    for position in range(len(content)):
+      changed = bytearray(content)
+      changed[position] ^= 0x10
+      path.write_bytes(bytes(changed))
+      assert dataset._read_cache(path, "rectangles") is None
+  finally:
+    logging.disable(logging.NOTSET)
+
+
+def test_folder_that_cannot_be_written_is_done_without(tmp_path, calls, caplog):
+  (tmp_path / "file").touch()
+  made = _load(tmp_path / "file")
+  (message,) = _warnings(caplog)
+  assert "cannot be kept" in message
+  _assert_equal(made, _load(None))
+
+
+def test_full_disk_leaves_nothing_behind(tmp_path, caplog, monkeypatch):
+  def savez(file, **arrays):
+    file.write(b"half")
+    raise OSError(28, "No space left on device")
+
+  monkeypatch.setattr(dataset.np, "savez", savez)
+  assert len(_load(tmp_path).train.images) == 30
+  (message,) = _warnings(caplog)
+  assert "No space left" in message
+  assert not list(tmp_path.iterdir())
+
+
+def test_default_cache_dir(monkeypatch):
+  monkeypatch.setenv("HOME", "/somewhere")
+  monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
+  expected = pathlib.Path("/elsewhere/attend-infer-repeat")
+  assert dataset.default_cache_dir() == expected
+  for value in ("", "relative"):
+    monkeypatch.setenv("XDG_CACHE_HOME", value)
+    expected = pathlib.Path("/somewhere/.cache/attend-infer-repeat")
+    assert dataset.default_cache_dir() == expected
+
+
+@pytest.mark.parametrize(
+  "options", [{"validation_size": 0}, {"test_size": -1}, {"seed": -1}]
+)
+def test_bad_argument_is_named(options):
+  (name,) = options
+  with pytest.raises(DataError, match=f"^{name} is {options[name]}, expected"):
+    _load(None, **options)
+
+
+def _save(path, **arrays):
+  path = path / "mine.npz"
+  np.savez(path, **arrays)
+  return path
+
+
+def _images(count, value=7):
+  return np.full((count, 4, 5), value, np.uint8)
+
+
+def test_arrays_with_all_three_splits(tmp_path):
+  path = _save(
+    tmp_path,
+    train_images=_images(3, 1),
+    train_counts=np.array([0, 1, 2]),
+    validation_images=_images(2, 2),
+    validation_counts=np.array([5, 6], np.uint8),
+    test_images=_images(1, 3),
+    something_else=np.zeros(3),
+  )
+  made = load_arrays(path)
+  assert made.digit_source == "mine.npz"
+  assert made.train.counts.tolist() == [0, 1, 2]
+  assert made.validation.counts.tolist() == [5, 6]
+  assert made.validation.counts.dtype == np.int32
+  assert made.test.counts is None
+  for split, value in zip(made[:3], (1, 2, 3), strict=True):
+    assert split.images.dtype == np.uint8
+    assert np.unique(split.images).tolist() == [value]
+    assert split.labels is split.boxes is None
+
+
+@pytest.mark.parametrize(
+  ("total", "held_out"), [(2, 1), (19, 1), (40, 4), (150_000, 10_000)]
+)
+def test_the_last_tenth_is_held_out(tmp_path, total, held_out):
+  images = np.zeros((total, 1, 1), np.uint8)
+  images[-held_out:] = 1
+  path = _save(
+    tmp_path,
+    train_images=images,
+    train_counts=np.arange(total),
+    test_images=images[:1],
+  )
+  made = load_arrays(str(path))
+  assert len(made.train.images) == total - held_out
+  assert not made.train.images.any()
+  assert made.validation.images.all()
+  assert made.validation.counts.tolist() == list(range(total - held_out, total))
+
+
+def test_floats_are_rounded(tmp_path):
+  values = np.array([0, 0.4 / 255, 0.6 / 255, 0.5, 1], np.float32)
+  images = np.tile(values, (2, 4, 1))[..., None]  # [N, H, W, 1]
+  path = _save(tmp_path, train_images=images, test_images=_images(1))
+  image = load_arrays(path).train.images[0]
+  np.testing.assert_array_equal(image, [[0, 0, 1, 128, 255]] * 4)
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    ({"test_images": None}, "has no test_images; expected train_images, test"),
+    ({"train_images": _images(1)}, "one training image and no validation"),
+    ({"train_images": _images(0)}, r"train_images .* is uint8 \[0, 4, 5\]"),
+    ({"train_images": _images(2)[0]}, r"is uint8 \[4, 5\], expected uint8 or"),
+    ({"train_images": np.zeros((2, 4, 5, 3))}, r"is float64 \[2, 4, 5, 3\]"),
+    ({"train_images": np.zeros((2, 4, 5), int)}, "is int64 .*expected uint8"),
+    ({"train_images": np.full((2, 4, 5), np.nan)}, "has NaN, expected floats"),
+    ({"train_images": np.full((2, 4, 5), 1.5)}, "has 1.5 to 1.5, expected"),
+    ({"train_images": np.full((2, 4, 5), -np.inf)}, "has -inf to -inf"),
+    ({"train_images": np.array([{}])}, "train_images of .* cannot be read"),
+    ({"test_images": np.zeros((2, 5, 5))}, "train 4x5, .*test 5x5"),
+    ({"train_counts": np.zeros(3, int)}, r"is int64 \[3\], expected .* \[20\]"),
+    ({"train_counts": np.zeros(20)}, "train_counts .* is float64"),
+    ({"train_counts": np.full(20, -1)}, "are in -1..-1, expected numbers"),
+    ({"train_counts": np.full(20, 2**31)}, "are in 2147483648..2147483648"),
+    ({"validation_counts": np.zeros(3, int)}, "but no validation_images"),
+  ],
+)
+def test_bad_arrays_are_refused(tmp_path, change, message):
+  good = {"train_images": _images(20), "test_images": _images(2)}
+  arrays = {k: v for k, v in {**good, **change}.items() if v is not None}
+  path = _save(tmp_path, **arrays)
+  with pytest.raises(DataError, match=message) as error:
+    load_arrays(path)
+  assert "\n" not in str(error.value)
+
+
+def test_file_of_arrays_that_is_missing_or_damaged(tmp_path):
+  with pytest.raises(DataError, match="does not exist"):
+    load_arrays(tmp_path / "nowhere.npz")
+  path = _save(tmp_path, train_images=_images(20), test_images=_images(2))
+  content = path.read_bytes()
+  path.write_bytes(content[: len(content) // 2])
+  with pytest.raises(DataError, match="is not a readable npz file"):
+    load_arrays(path)
+  path.write_bytes(content.replace(b"\7" * 100, b"\7" * 99 + b"\6", 1))
+  with pytest.raises(DataError, match=r"train_images of .* CRC"):
+    load_arrays(path)
