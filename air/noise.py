@@ -4,6 +4,7 @@ A seed is a `[2]` integer tensor. Seeds are derived by folding in what the draw
 is for: the stream (weights, training, evaluation), the iteration, the step.
 """
 
+import math
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -18,7 +19,7 @@ class Noise(NamedTuple):
   Attributes:
     where: `[T, B, D]`, standard normal.
     what: `[T, B, Z]`, standard normal.
-    presence: `[T, B]`, uniform on [0, 1); step i is present, given that those
+    presence: `[T, B]`, uniform on (0, 1); step i is present, given that those
       before it are, where this is below its presence probability.
   """
 
@@ -30,6 +31,27 @@ class Noise(NamedTuple):
 def fold_in(seed: tf.Tensor, data: tf.Tensor | int) -> tf.Tensor:
   """Returns the seed `[2]` that belongs to `seed` `[2]` and an integer."""
   return tf.random.experimental.stateless_fold_in(seed, data, alg=RNG_ALGORITHM)
+
+
+def _uniform(shape: list[int], seed: tf.Tensor) -> tf.Tensor:
+  """Returns float32 noise, uniform on the odd multiples of 2^-24 in (0, 1).
+
+  From random bits, and not by `tf.random.stateless_uniform`, which makes other
+  numbers of the same bits when it is compiled by XLA: a run's noise should not
+  depend on that.
+  """
+  bits = tf.random.stateless_uniform(
+    shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg=RNG_ALGORITHM
+  )
+  integers = tf.cast(
+    tf.bitwise.right_shift(bits, tf.constant(9, tf.uint32)), tf.float32
+  )
+  return (integers + 0.5) * 2.0**-23
+
+
+def _normal(shape: list[int], seed: tf.Tensor) -> tf.Tensor:
+  """Returns standard normal float32 noise, by inversion of `_uniform`."""
+  return math.sqrt(2.0) * tf.math.erfinv(2.0 * _uniform(shape, seed) - 1.0)
 
 
 def sample(
@@ -51,19 +73,9 @@ def sample(
   where, what, presence = [], [], []
   for step in range(num_steps):
     seeds = [fold_in(fold_in(seed, step), kind) for kind in range(3)]
-    where.append(
-      tf.random.stateless_normal(
-        [batch_size, where_size], seeds[0], alg=RNG_ALGORITHM
-      )
-    )
-    what.append(
-      tf.random.stateless_normal(
-        [batch_size, what_size], seeds[1], alg=RNG_ALGORITHM
-      )
-    )
-    presence.append(
-      tf.random.stateless_uniform([batch_size], seeds[2], alg=RNG_ALGORITHM)
-    )
+    where.append(_normal([batch_size, where_size], seeds[0]))
+    what.append(_normal([batch_size, what_size], seeds[1]))
+    presence.append(_uniform([batch_size], seeds[2]))
   return Noise(tf.stack(where), tf.stack(what), tf.stack(presence))
 
 

@@ -1,0 +1,177 @@
+"""Training: batches, randomness, schedules and learning itself."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from air import config as config_lib
+from air.training import Trainer
+
+
+def make_config(**training):
+  return config_lib.AIRConfig(
+    model=config_lib.ModelConfig(
+      image_size=(14, 14),
+      num_steps=2,
+      glimpse_size=(6, 6),
+      what_size=4,
+      hidden_sizes=(16,),
+      presence_hidden_sizes=(8,),
+      baseline_hidden_sizes=(8,),
+      lstm_size=16,
+    ),
+    training=config_lib.TrainingConfig(batch_size=8, **training),
+  )
+
+
+def make_images(num_images=20, seed=0):
+  rng = np.random.default_rng(seed)
+  return rng.integers(0, 256, [num_images, 14, 14], dtype=np.uint8)
+
+
+def make_trainer(jit_compile=False, **training):
+  return Trainer(
+    make_config(**training), make_images(), jit_compile, iterations_per_call=5
+  )
+
+
+def weights_after(trainer, *calls):
+  for num_iterations in calls:
+    trainer.train(num_iterations)
+  return [v.numpy() for v in trainer.model.trainable_variables]
+
+
+def test_every_epoch_shows_every_image_once_in_another_order():
+  trainer = make_trainer()
+  indices = np.concatenate([trainer.batch_indices(i) for i in range(5)])
+  first, second = indices[:20], indices[20:]
+  assert sorted(first) == sorted(second) == list(range(20))
+  assert list(first) != list(second)
+
+
+def test_batches_are_a_function_of_seed_and_iteration():
+  a, b, other = make_trainer(), make_trainer(), make_trainer(seed=1)
+  for iteration in (7, 0, 3):
+    np.testing.assert_array_equal(
+      a.batch_indices(iteration), b.batch_indices(iteration)
+    )
+  assert list(a.batch_indices(0)) != list(other.batch_indices(0))
+
+
+@pytest.mark.parametrize("estimator", ["marginal", "reinforce"])
+def test_the_same_seed_gives_the_same_run_bit_for_bit(estimator):
+  options = {"estimator": estimator, "jit_compile": True}
+  a = weights_after(make_trainer(**options), 5, 5)
+  # Calls of other lengths, as when evaluations come at other times.
+  b = weights_after(make_trainer(**options), 3, 2, 1, 4)
+  c = weights_after(make_trainer(seed=1, **options), 5, 5)
+  for x, y in zip(a, b, strict=True):
+    np.testing.assert_array_equal(x, y)
+  assert any(not np.array_equal(x, y) for x, y in zip(a, c, strict=True))
+
+
+def test_compiled_and_plain_training_agree():
+  a = weights_after(make_trainer(jit_compile=False), 5)
+  b = weights_after(make_trainer(jit_compile=True), 5)
+  for x, y in zip(a, b, strict=True):
+    np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-6)
+
+
+def test_metrics_are_means_over_the_iterations():
+  a, b = make_trainer(), make_trainer()
+  together = a.train(3)
+  singly = [b.train(1) for _ in range(3)]
+  for name in together._fields:
+    mean = np.mean([getattr(metrics, name) for metrics in singly])
+    assert getattr(together, name) == pytest.approx(mean, rel=1e-4)
+  assert together.loss == pytest.approx(
+    together.reconstruction
+    + together.kl_num_steps
+    + together.kl_what
+    + together.kl_where,
+    rel=1e-5,
+  )
+  assert int(a.iteration) == int(b.iteration) == 3
+
+
+def test_the_baseline_learns_at_its_own_rate():
+  trainer = make_trainer(
+    estimator="reinforce", learning_rate=1e-4, baseline_learning_rate_ratio=10.0
+  )
+  model = trainer.model
+  before = [v.numpy() for v in model.trainable_variables]
+  names = [v.name for v in model.trainable_variables]
+  trainer.train(1)
+  steps = {
+    name: np.abs(v.numpy() - b).max()
+    for name, v, b in zip(names, model.trainable_variables, before, strict=True)
+  }
+  # RMSProp's first step is at most lr g / sqrt(.9 (1 + .1 g^2)) < 3.6 lr.
+  largest = {
+    part: max(s for name, s in steps.items() if ("baseline" in name) == part)
+    for part in (True, False)
+  }
+  assert 1e-4 < largest[False] < 3.6e-4
+  assert 1e-3 < largest[True] < 3.6e-3
+
+
+def test_next_gradients_are_those_of_the_next_iteration():
+  trainer = make_trainer()
+  trainer.train(2)
+  metrics, gradients, _ = trainer.next_gradients()
+  norm = np.sqrt(sum(np.sum(np.square(g)) for g in gradients))
+  assert float(metrics.gradient_norm) == pytest.approx(norm, rel=1e-5)
+  assert trainer.train(1).gradient_norm == pytest.approx(norm, rel=1e-4)
+
+
+@pytest.mark.parametrize("estimator", ["marginal", "reinforce"])
+def test_learns_a_handful_of_images(estimator):
+  """A bright square somewhere, or nothing: the error must fall by half."""
+  images = np.zeros([8, 14, 14], np.uint8)
+  for i in range(6):
+    images[i, i : i + 6, 2 * (i % 4) : 2 * (i % 4) + 6] = 255
+  config = make_config(estimator=estimator, learning_rate=1e-3)
+  trainer = Trainer(config, images, jit_compile=True, iterations_per_call=100)
+  first = trainer.train(1).reconstruction
+  for _ in range(6):
+    last = trainer.train(100).reconstruction
+  # Log-likelihoods are bounded: compare distances from the bound.
+  bound = -14 * 14 * -np.log(0.3 * np.sqrt(2 * np.pi))
+  assert last - bound < 0.5 * (first - bound)
+
+
+def test_more_images_in_a_batch_than_there_are_is_refused():
+  with pytest.raises(config_lib.ConfigError, match="batch_size is 8"):
+    Trainer(make_config(), make_images(7))
+
+
+@pytest.mark.parametrize("num_iterations", [0, 6])
+def test_too_many_iterations_in_a_call_are_refused(num_iterations):
+  with pytest.raises(ValueError, match="expected 1 to 5"):
+    make_trainer().train(num_iterations)
+
+
+def test_a_diverging_run_shows_in_its_metrics():
+  config = make_config()
+  config = dataclasses.replace(
+    config, training=dataclasses.replace(config.training, learning_rate=1e30)
+  )
+  trainer = Trainer(config, make_images(), False, 5)
+  metrics = [trainer.train(5) for _ in range(2)][-1]
+  assert not np.all(np.isfinite(metrics))
+
+
+def test_iteration_is_part_of_what_a_checkpoint_saves(tmp_path):
+  trainer = make_trainer()
+  trainer.train(4)
+  tf.train.Checkpoint(trainer=trainer).write(str(tmp_path / "state"))
+  other = make_trainer(seed=0)
+  tf.train.Checkpoint(trainer=other).read(
+    str(tmp_path / "state")
+  ).assert_consumed()
+  assert int(other.iteration) == 4
+  a, b = weights_after(trainer, 3), weights_after(other, 3)
+  for x, y in zip(a, b, strict=True):
+    np.testing.assert_array_equal(x, y)
