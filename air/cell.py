@@ -15,7 +15,8 @@ class CellState(NamedTuple):
 
   Attributes:
     images: `[B, H, W]` in [0, 1], the same at every step.
-    encoding: `[B, F]`, of the images, the same at every step.
+    image_gates: `[B, 4 lstm_size]`, what the images' encoding adds to the gates
+      of the LSTM, the same at every step.
     what: `[B, Z]`, z_what of the last step; zeros at first.
     where: `[B, D]`, z_where of the last step, squashed; zeros at first.
     presence: `[B, 1]`, z_pres of the last step; ones at first, and after every
@@ -24,7 +25,7 @@ class CellState(NamedTuple):
   """
 
   images: tf.Tensor
-  encoding: tf.Tensor
+  image_gates: tf.Tensor
   what: tf.Tensor
   where: tf.Tensor
   presence: tf.Tensor
@@ -43,9 +44,8 @@ class CellOutput(NamedTuple):
     what_loc: `[B, Z]`, location of q(z_what).
     what_scale: `[B, Z]`, standard deviation of q(z_what).
     what: `[B, Z]`, the sample of q(z_what).
-    presence_logit: `[B]`, logit of the probability that this step takes place
-      given that all before it did.
-    hidden: `[B, lstm_size]`, the LSTM's output.
+    hidden: `[B, lstm_size]`, the LSTM's output h_i, of which the presence head
+      makes p_i.
     cell: `[B, lstm_size]`, the LSTM's cell.
   """
 
@@ -57,7 +57,6 @@ class CellOutput(NamedTuple):
   what_loc: tf.Tensor
   what_scale: tf.Tensor
   what: tf.Tensor
-  presence_logit: tf.Tensor
   hidden: tf.Tensor
   cell: tf.Tensor
 
@@ -86,7 +85,7 @@ def to_window(where: tf.Tensor) -> tf.Tensor:
 
 
 class AIRCell(snt.RNNCore):
-  """Infers one object: h_i, then p_i, z_where_i, the glimpse, z_what_i.
+  """Infers one object: h_i, then z_where_i, the glimpse and z_what_i.
 
   The noise is the input; nothing is drawn inside, and presence is not sampled.
   A step is computed as if its object were present (it leaves z_pres = 1 in the
@@ -94,6 +93,9 @@ class AIRCell(snt.RNNCore):
   then holds everything that any number of steps would give, and p_1..p_T are
   what the distribution q(n|z) consists of. Feeding back a sampled zero would
   silently change the probabilities after it.
+
+  So nothing in the unroll depends on p_i = presence(h_i), and the model
+  computes p_1..p_T from h_1..h_T in one go.
   """
 
   def __init__(
@@ -115,11 +117,10 @@ class AIRCell(snt.RNNCore):
     self.image_encoder = modules.Encoder(
       hidden_sizes, w_init, name="image_encoder"
     )
-    self.lstm = snt.LSTM(
-      config.lstm_size, w_i_init=w_init, w_h_init=w_init, name="lstm"
-    )
-    self.initial_lstm_state = snt.TrainableState.for_core(
-      self.lstm, name="initial_lstm_state"
+    self.lstm = modules.LSTM(config.lstm_size, w_init, name="lstm")
+    zeros = tf.zeros([config.lstm_size])
+    self.initial_lstm_state = snt.TrainableState(
+      snt.LSTMState(hidden=zeros, cell=zeros), name="initial_lstm_state"
     )
     self.where_head = modules.GaussianParams(
       config.where_size,
@@ -127,12 +128,6 @@ class AIRCell(snt.RNNCore):
       hidden_sizes,
       w_init,
       name="where_head",
-    )
-    self.presence_head = modules.ScalarHead(
-      config.presence_hidden_sizes,
-      w_init,
-      config.presence_bias,
-      name="presence_head",
     )
     self.glimpse_encoder = modules.Encoder(
       hidden_sizes, w_init, name="glimpse_encoder"
@@ -155,14 +150,25 @@ class AIRCell(snt.RNNCore):
     Returns:
       The state before the first step.
     """
+    config = self._config
+    encoding = self.image_encoder(images)
+    fed_back = config.what_size + config.where_size + 1
     return CellState(
       images=images,
-      encoding=self.image_encoder(images),
-      what=tf.zeros([batch_size, self._config.what_size]),
-      where=tf.zeros([batch_size, self._config.where_size]),
+      image_gates=self.lstm.constant_gates(
+        encoding, fed_back if config.latent_feedback else 0
+      ),
+      what=tf.zeros([batch_size, config.what_size]),
+      where=tf.zeros([batch_size, config.where_size]),
       presence=tf.ones([batch_size, 1]),
       lstm=self.initial_lstm_state(batch_size),
     )
+
+  def _fed_back(self, state: CellState) -> tf.Tensor:
+    """Returns `[B, Z + D + 1]`, what the LSTM sees of the last step, if any."""
+    if not self._config.latent_feedback:
+      return state.what[:, :0]
+    return tf.concat([state.what, state.where, state.presence], axis=-1)
 
   def __call__(
     self, noise: Noise, prev_state: CellState
@@ -176,12 +182,9 @@ class AIRCell(snt.RNNCore):
     Returns:
       What the step infers, and the next state.
     """
-    lstm_inputs = prev_state.encoding
-    if self._config.latent_feedback:
-      latents = [prev_state.what, prev_state.where, prev_state.presence]
-      lstm_inputs = tf.concat([lstm_inputs, *latents], axis=-1)
-    hidden, lstm_state = self.lstm(lstm_inputs, prev_state.lstm)
-    presence_logit = self.presence_head(hidden)  # [B]
+    latents = self._fed_back(prev_state)
+    lstm_state = self.lstm(prev_state.image_gates, latents, prev_state.lstm)
+    hidden = lstm_state.hidden
 
     # q(z_where | h_i)
     where_loc, where_scale = self.where_head(hidden)  # [B, D]
@@ -209,8 +212,7 @@ class AIRCell(snt.RNNCore):
       what_loc=what_loc,
       what_scale=what_scale,
       what=what,
-      presence_logit=presence_logit,
-      hidden=lstm_state.hidden,
+      hidden=hidden,
       cell=lstm_state.cell,
     )
     next_state = prev_state._replace(

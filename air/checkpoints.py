@@ -55,8 +55,12 @@ def save(folder: pathlib.Path, trainer: Trainer, keep: int = 3) -> pathlib.Path:
   if path.exists():  # of the same iteration, perhaps damaged
     shutil.rmtree(path)
   os.rename(temporary, path)
-  for old in find(folder)[keep:]:
-    shutil.rmtree(old)
+  # Newer ones were passed over as damaged when the run went on from an older.
+  others = [p for p in find(folder) if p != path]
+  newer = [p for p in others if p.name > path.name]
+  older = [p for p in others if p.name < path.name]
+  for obsolete in [*newer, *older[keep - 1 :]]:
+    shutil.rmtree(obsolete)
   return path
 
 
@@ -87,12 +91,14 @@ def verify(path: pathlib.Path) -> None:
   """
   try:
     sums = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
-    damaged = [
+    present = {p.name for p in path.iterdir()} - {_MANIFEST}
+    damaged = sorted(present ^ set(sums))
+    damaged += [
       name
-      for name, expected in sums.items()
-      if _sha256(path / name) != expected
+      for name in sorted(present & set(sums))
+      if _sha256(path / name) != sums[name]
     ]
-  except (OSError, ValueError, AttributeError) as error:
+  except (OSError, ValueError, TypeError) as error:
     raise CheckpointError(f"checkpoint {path} is incomplete") from error
   if damaged or not sums:
     raise CheckpointError(

@@ -8,6 +8,7 @@ The experiment binaries make one flag of the same name out of each field.
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from typing import Any, Literal, get_args, get_type_hints
 
 
@@ -42,6 +43,32 @@ def _check_choices(config: Any) -> None:
         name,
         repr(getattr(config, name)),
         "one of " + ", ".join(choices),
+      )
+
+
+def _check_names(what: str, given: Iterable[str], expected: list[str]) -> None:
+  wrong = sorted(set(given) ^ set(expected))
+  if wrong:
+    raise ConfigError(
+      f"{what} of another version: missing or unknown are {', '.join(wrong)}"
+    )
+
+
+def _check_types(config: Any) -> None:
+  """Requires every field to have the type of its default."""
+  for field in dataclasses.fields(config):
+    value, default = getattr(config, field.name), field.default
+    if isinstance(default, tuple):
+      _require(
+        isinstance(value, tuple) and all(type(v) is int for v in value),
+        field.name, value, "a tuple of integers",
+      )  # fmt: skip
+    elif type(default) is float:
+      _require(type(value) in (int, float), field.name, repr(value), "a number")
+    else:
+      kind = type(default)
+      _require(
+        type(value) is kind, field.name, repr(value), f"of type {kind.__name__}"
       )
 
 
@@ -109,16 +136,20 @@ class ModelConfig:
     return 4 if self.where_parametrization == "4d" else 3
 
   def __post_init__(self):
+    _check_types(self)
     _check_choices(self)
     _check_finite(self)
     for name in ("image_size", "glimpse_size"):
       value = getattr(self, name)
-      _require(len(value) == 2, name, value, "a height and a width")
+      _require(
+        len(value) == 2 and all(size >= 2 for size in value),
+        name, value, "a height and a width of at least 2",
+      )  # fmt: skip
     _check(
       self,
       "at least 1",
       lambda v: v >= 1,
-      *("image_size", "glimpse_size", "num_steps", "what_size", "lstm_size"),
+      *("num_steps", "what_size", "lstm_size"),
       *("hidden_sizes", "presence_hidden_sizes", "baseline_hidden_sizes"),
     )
     _require(
@@ -170,6 +201,7 @@ class PriorConfig:
   )
 
   def __post_init__(self):
+    _check_types(self)
     _check_choices(self)
     _check_finite(self)
     stds = ("where_scale_prior_std", "where_shift_prior_std")
@@ -212,13 +244,14 @@ class TrainingConfig:
   seed: int = _field(0, "of weights, noise and order of the images")
 
   def __post_init__(self):
+    _check_types(self)
     _check_choices(self)
     _check_finite(self)
     _check(self, "at least 1", lambda v: v >= 1, "batch_size")
     rates = ("learning_rate", "baseline_learning_rate_ratio")
     _check(self, "more than 0", lambda v: v > 0, *rates, "rmsprop_epsilon")
-    decays = ("rmsprop_decay", "rmsprop_momentum")
-    _check(self, "in [0, 1)", lambda v: 0 <= v < 1, *decays)
+    _check(self, "in (0, 1)", lambda v: 0 < v < 1, "rmsprop_decay")
+    _check(self, "in [0, 1)", lambda v: 0 <= v < 1, "rmsprop_momentum")
     floors = ("presence_floor_initial", "presence_floor_final")
     _check(self, "in [0, 1)", lambda v: 0 <= v < 1, *floors)
     _check(self, "at least 0", lambda v: v >= 0, "presence_floor_anneal")
@@ -246,16 +279,16 @@ class AIRConfig:
       ConfigError: if a part or a field is missing or unknown, as in a run of
         another version, or if a value cannot work.
     """
+    _check_names(
+      "configuration", values, [f.name for f in dataclasses.fields(cls)]
+    )
     parts = {}
     for part in dataclasses.fields(cls):
       part_class = get_type_hints(cls)[part.name]
-      given = values.get(part.name, {})
-      expected = {field.name for field in dataclasses.fields(part_class)}
-      if set(given) != expected:
-        names = ", ".join(sorted(set(given) ^ expected))
-        raise ConfigError(
-          f"{part.name} of another version: missing or unknown are {names}"
-        )
+      given = values[part.name]
+      _check_names(
+        part.name, given, [f.name for f in dataclasses.fields(part_class)]
+      )
       parts[part.name] = part_class(
         **{
           name: tuple(value) if isinstance(value, list) else value

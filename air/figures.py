@@ -10,7 +10,9 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib import patches
 from matplotlib import pyplot as plt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from air import files, transformer
 from air.model import AIROutput
@@ -18,17 +20,25 @@ from air.model import AIROutput
 _STEP_COLOURS = ("red", "green", "blue", "gold", "magenta", "cyan")
 
 
-def save(figure: Figure, path: pathlib.Path) -> None:
-  """Writes a figure as PNG and closes it."""
-  with files.replacing(path) as temporary:
-    figure.savefig(temporary, format="png", dpi=120)
-  plt.close(figure)
+def save(figure: Figure, path: pathlib.Path) -> np.ndarray:
+  """Draws a figure, writes it as PNG and closes it.
 
+  Args:
+    figure: to be drawn.
+    path: of the PNG file.
 
-def to_rgb(figure: Figure) -> np.ndarray:
-  """Returns the figure as `[H, W, 3]` uint8."""
-  figure.canvas.draw()
-  return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+  Returns:
+    `[H, W, 3]` uint8, the same picture.
+  """
+  try:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    rgb = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    with files.replacing(path) as temporary:
+      Image.fromarray(rgb).save(temporary, format="png")
+  finally:
+    plt.close(figure)
+  return rgb
 
 
 def progress(output: AIROutput, canvas_multiplier: float) -> Figure:

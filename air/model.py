@@ -5,14 +5,12 @@ from typing import NamedTuple
 
 import sonnet as snt
 import tensorflow as tf
-import tensorflow_probability as tfp
 import tree
+from tensorflow_probability import distributions as tfd
 
 from air import cell as cell_lib
 from air import config as config_lib
 from air import estimators, modules, noise, prior, transformer
-
-tfd = tfp.distributions
 
 
 class AIROutput(NamedTuple):
@@ -34,6 +32,17 @@ class AIROutput(NamedTuple):
   glimpses: tf.Tensor
   canvases: tf.Tensor
   num_steps: tf.Tensor
+
+  def first(self, num_images: int) -> "AIROutput":
+    """Returns the output of the first images alone."""
+    return AIROutput(
+      images=self.images[:num_images],
+      steps=tree.map_structure(lambda t: t[:, :num_images], self.steps),
+      presence_logits=self.presence_logits[:num_images],
+      glimpses=self.glimpses[:, :num_images],
+      canvases=self.canvases[:, :num_images],
+      num_steps=self.num_steps[:num_images],
+    )
 
   def num_steps_posterior(self) -> prior.NumStepsDistribution:
     """Returns q(n|z), batch shape `[B]`."""
@@ -65,13 +74,19 @@ class AIRModel(snt.Module):
     model_config = config.model
     w_init = modules.FanInNormal(tf.constant([config.training.seed, 0]))
     self.cell = cell_lib.AIRCell(model_config, w_init, name="cell")
+    self.presence_head = modules.ScalarHead(
+      model_config.presence_hidden_sizes,
+      w_init,
+      model_config.presence_bias,
+      name="presence_head",
+    )
     self.decoder = modules.Decoder(
       model_config.hidden_sizes,
       model_config.glimpse_size,
       w_init,
       name="decoder",
     )
-    self.baseline = None
+    self.baseline: modules.ScalarHead | None = None
     if self._estimator.baseline_features is not None:
       self.baseline = modules.ScalarHead(
         model_config.baseline_hidden_sizes, w_init, name="baseline"
@@ -83,7 +98,7 @@ class AIRModel(snt.Module):
       tf.zeros([1, *self.config.model.image_size]), self.zero_noise(1)
     )
     if self.baseline is not None:
-      self.baseline(self._estimator.baseline_features(output))
+      self._reinforce(output, self.elbo_terms(output, self.final_steps_prior()))
 
   @property
   def model_variables(self) -> tuple[tf.Variable, ...]:
@@ -136,15 +151,16 @@ class AIRModel(snt.Module):
     """
     steps = self._unroll(images, step_noise)
     glimpses = self._decode(steps.what)  # [T, B, h, w]
-    objects = transformer.paste(
-      glimpses, steps.window, self.config.model.image_size
-    )  # [T, B, H, W]
-    objects = self.config.model.canvas_multiplier * objects
+    # One step after the other: under XLA faster than all at once.
+    objects = self.config.model.canvas_multiplier * glimpses
     canvases = [tf.zeros_like(images)]
-    for painted in tf.unstack(objects):
-      canvases.append(canvases[-1] + painted)
+    for step in range(self.config.model.num_steps):
+      painted = transformer.paste(
+        objects[step], steps.window[step], self.config.model.image_size
+      )
+      canvases.append(canvases[-1] + painted)  # [B, H, W]
     presence_logits = prior.mix_with_fair_coin(
-      tf.transpose(steps.presence_logit), presence_floor
+      self._presence_logits(steps.hidden), presence_floor
     )  # [B, T]
     num_steps = prior.count_leading_ones(
       tf.transpose(step_noise.presence) < tf.sigmoid(presence_logits)
@@ -169,6 +185,11 @@ class AIRModel(snt.Module):
       output, state = self.cell(noise_of_step, state)
       outputs.append(output)
     return tree.map_structure(lambda *step: tf.stack(step), *outputs)
+
+  def _presence_logits(self, hidden: tf.Tensor) -> tf.Tensor:
+    """Returns `[B, T]`, logits of p_1..p_T, of h_1..h_T `[T, B, F]`."""
+    logits = self.presence_head(tf.reshape(hidden, [-1, hidden.shape[-1]]))
+    return tf.transpose(tf.reshape(logits, hidden.shape[:2]))
 
   def _decode(self, what: tf.Tensor) -> tf.Tensor:
     """Returns `[T, B, h, w]` of z_what `[T, B, Z]`."""
@@ -222,7 +243,6 @@ class AIRModel(snt.Module):
     """Returns log p(x | canvas_n) `[B, T + 1]`, n = 0..T, nats."""
     std = self.config.model.output_std
     num_pixels = math.prod(self.config.model.image_size)
-    # One canvas after the other: under XLA faster than all at once.
     squared_errors = [
       tf.reduce_sum(tf.square(output.images - canvas), axis=[1, 2])
       for canvas in tf.unstack(output.canvases)
@@ -277,6 +297,8 @@ class AIRModel(snt.Module):
       output: of the model, with the sampled number of steps.
       terms: of the ELBO.
     """
+    assert self.baseline is not None
+    assert self._estimator.baseline_features is not None
     features = self._estimator.baseline_features(output)  # [B, F]
     baseline = self.baseline(tf.stop_gradient(features))  # [B]
     return self._estimator.objective(terms, output.num_steps, baseline)

@@ -7,6 +7,7 @@ its configuration and seed whatever was created before it.
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
@@ -96,6 +97,85 @@ class Decoder(snt.Module):
   def __call__(self, what: tf.Tensor) -> tf.Tensor:
     """Returns glimpses `[B, h, w]` of z_what `[B, Z]`."""
     return tf.reshape(self._mlp(what), [-1, *self._glimpse_size])
+
+
+class LSTM(snt.Module):
+  """An LSTM, one part of whose input is the same at every step.
+
+  Variables, initial values and equations are those of `snt.LSTM` on both parts
+  concatenated, the constant one first. AIR's cell sees the same image at every
+  step; the products of its encoding with the weights are here computed once.
+  """
+
+  def __init__(
+    self,
+    hidden_size: int,
+    w_init: snt.initializers.Initializer,
+    name: str | None = None,
+  ):
+    """Makes the module.
+
+    Args:
+      hidden_size: H.
+      w_init: of every weight matrix.
+      name: of the module.
+    """
+    super().__init__(name=name)
+    self._hidden_size = hidden_size
+    self._w_init = w_init
+
+  @snt.once
+  def _create_variables(self, constant_size: int, input_size: int) -> None:
+    gates = 4 * self._hidden_size
+    bias = np.zeros([4, self._hidden_size], np.float32)
+    bias[1] = 1.0  # of the forget gate
+    self.w_i = tf.Variable(
+      self._w_init([constant_size + input_size, gates], tf.float32), name="w_i"
+    )
+    self.w_h = tf.Variable(
+      self._w_init([self._hidden_size, gates], tf.float32), name="w_h"
+    )
+    self.b = tf.Variable(bias.reshape(-1), name="b")
+
+  def constant_gates(self, constant: tf.Tensor, input_size: int) -> tf.Tensor:
+    """Returns what the constant part adds to the gates at every step.
+
+    Args:
+      constant: `[B, F]`.
+      input_size: G, of the part of the input that changes.
+
+    Returns:
+      `[B, 4 H]`.
+    """
+    constant_size = constant.shape[-1]
+    self._create_variables(constant_size, input_size)
+    return tf.matmul(constant, self.w_i[:constant_size]) + self.b
+
+  def __call__(
+    self,
+    constant_gates: tf.Tensor,
+    inputs: tf.Tensor,
+    prev_state: snt.LSTMState,
+  ) -> snt.LSTMState:
+    """Takes one step.
+
+    Args:
+      constant_gates: `[B, 4 H]`, see the method of this name.
+      inputs: `[B, G]`, the part of the input that changes.
+      prev_state: of the step before, hidden and cell `[B, H]`.
+
+    Returns:
+      The next state, whose `hidden` is the output.
+    """
+    constant_size = self.w_i.shape[0] - inputs.shape[-1]
+    gates = (
+      constant_gates
+      + tf.matmul(inputs, self.w_i[constant_size:])
+      + tf.matmul(prev_state.hidden, self.w_h)
+    )
+    i, f, g, o = tf.split(gates, 4, axis=-1)
+    cell = tf.sigmoid(f) * prev_state.cell + tf.sigmoid(i) * tf.tanh(g)
+    return snt.LSTMState(hidden=tf.sigmoid(o) * tf.tanh(cell), cell=cell)
 
 
 class GaussianParams(snt.Module):

@@ -17,9 +17,11 @@ class RMSProp(snt.Module):
   TensorFlow 1 keeps the moving averages m of g and s of g^2 and divides by
   sqrt(s - m^2 + epsilon). Here v = s - m^2 is itself the moving quantity:
 
-    v <- decay (v + (1 - decay) (g - m)^2),  m <- decay m + (1 - decay) g
+    m <- decay m + (1 - decay) g
+    v <- decay (v + (1 - decay) d^2),  d = (g - m) / decay
 
-  which is the same in exact arithmetic and cannot be negative.
+  which is the same in exact arithmetic (d is the distance from the old m) and
+  cannot be negative.
   """
 
   def __init__(
@@ -36,7 +38,7 @@ class RMSProp(snt.Module):
     Args:
       variables: to be trained.
       learning_rate: see `apply`.
-      decay: of the moving averages.
+      decay: of the moving averages, in (0, 1).
       momentum: of the updates.
       epsilon: added to the variance.
       name: of the module.
@@ -72,10 +74,12 @@ class RMSProp(snt.Module):
       self.velocity,
       strict=True,
     ):
-      rest = 1.0 - self._decay
-      deviation = gradient - mean
-      variance.assign(self._decay * (variance + rest * tf.square(deviation)))
-      mean.assign_add(rest * deviation)
+      # Each slot is read but where it is written: XLA then works in place.
+      mean.assign(self._decay * mean + (1.0 - self._decay) * gradient)
+      deviation = (gradient - mean) / self._decay
+      variance.assign(
+        self._decay * (variance + (1.0 - self._decay) * tf.square(deviation))
+      )
       velocity.assign(
         self._momentum * velocity
         + self._learning_rate

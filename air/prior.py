@@ -8,10 +8,9 @@ import math
 
 import tensorflow as tf
 import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from air import config as config_lib
-
-tfd = tfp.distributions
 
 # Logarithms are floored here: far below the smallest float32 (e^-103), so that
 # no probability changes, and finite, so that 0 * log 0 and its gradient are.
@@ -82,7 +81,11 @@ class NumStepsDistribution(tfd.Distribution):
 
   def survival(self) -> tf.Tensor:
     """Returns `[..., T]`, q(n >= i) for i = 1..T."""
-    return tf.math.cumprod(self._presence, axis=-1)
+    survival, so_far = [], 1.0
+    for presence in tf.unstack(self._presence, axis=-1):
+      so_far = so_far * presence
+      survival.append(so_far)
+    return tf.stack(survival, axis=-1)
 
   def probs(self) -> tf.Tensor:
     """Returns `[..., T + 1]`, q(n) for n = 0..T."""
@@ -183,7 +186,7 @@ def log_success_probability(
   if config.steps_prior_schedule == "exponential":
     log_initial, log_final = math.log(initial), math.log(final)
     return log_initial + (log_final - log_initial) * fraction
-  return tf.math.log(initial + (final - initial) * fraction)
+  return tf.math.log(initial * (1.0 - fraction) + final * fraction)
 
 
 def geometric_log_probs(

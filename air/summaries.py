@@ -152,7 +152,8 @@ def _records_until(
   path: pathlib.Path, iteration: int
 ) -> tuple[list[bytes], bool]:
   """Returns the whole records up to the iteration; was anything left out?"""
-  kept, dropped = [], False
+  kept: list[bytes] = []
+  dropped = False
   records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
   while True:
     try:

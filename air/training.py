@@ -232,18 +232,12 @@ class Trainer(tf.Module):
       [*model.model_variables, *model.baseline_variables],
       unconnected_gradients=tf.UnconnectedGradients.ZERO,
     )
-    kl = [
-      tf.reduce_mean(t)
-      for t in (
-        terms.kl_num_steps,
-        terms.expected_kl_what(),
-        terms.expected_kl_where(),
-      )
-    ]
     metrics = StepMetrics(
-      objective.reconstruction + tf.add_n(kl),
-      objective.reconstruction,
-      *kl,
+      loss=objective.reconstruction + tf.reduce_mean(terms.kl()),
+      reconstruction=objective.reconstruction,
+      kl_num_steps=tf.reduce_mean(terms.kl_num_steps),
+      kl_what=tf.reduce_mean(terms.expected_kl_what()),
+      kl_where=tf.reduce_mean(terms.expected_kl_where()),
       reinforce_loss=objective.reinforce_loss,
       baseline_loss=objective.baseline_loss,
       gradient_norm=tf.linalg.global_norm(gradients[:num_model_variables]),

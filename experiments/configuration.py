@@ -12,6 +12,7 @@ from absl import flags
 
 from air import config as air_config
 from air import estimators
+from data.mnist import DataError
 from data.multi_mnist import MultiMNISTSpec
 
 _PARTS = {
@@ -61,7 +62,7 @@ class DataConfig:
   overlap: bool = dataclasses.field(
     default=False, metadata={"help": "whether digits' boxes may overlap"}
   )
-  train_size: int = dataclasses.field(
+  num_images: int = dataclasses.field(
     default=60_000, metadata={"help": "training images"}
   )
   validation_size: int = dataclasses.field(
@@ -74,6 +75,10 @@ class DataConfig:
     default=0, metadata={"help": "of the images, apart from --seed"}
   )
 
+  def __post_init__(self):
+    if self.data_seed < 0:
+      raise DataError(f"data_seed is {self.data_seed}, expected at least 0")
+
   def spec(self) -> MultiMNISTSpec:
     """Returns the generator's specification of the training images."""
     return MultiMNISTSpec(
@@ -82,7 +87,7 @@ class DataConfig:
       count_probs=self.count_probs,
       digit_size=self.digit_size,
       overlap=self.overlap,
-      num_images=self.train_size,
+      num_images=self.num_images,
     )
 
 

@@ -1,5 +1,6 @@
 """How every binary starts: flags in groups, and bad input in one clear line."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -34,6 +35,7 @@ def run(
     0, or what `main` returned, or 2 after bad input, which is reported in one
     line on stderr.
   """
+  logging.basicConfig(format="%(message)s")
   argv = list(sys.argv if argv is None else argv)
   flag_values = flags.FlagValues()
   define_flags(flag_values)

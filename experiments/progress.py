@@ -7,61 +7,82 @@ from typing import Any
 import tqdm
 
 _SECONDS_BETWEEN_LINES = 10.0
+# Of the last stretch of training in the average of the speed.
+_SMOOTHING = 0.2
 
 
 class Progress:
   """Shows iteration, speed, ELBO, counting accuracy and time to go.
 
   A bar if stderr is a terminal; else a line every ten seconds or so.
+
+  Attributes:
+    speed: iterations per second while training, a moving average without the
+      first stretch, which has the compilation in it; 0 before the second.
   """
 
   def __init__(self, first: int, last: int):
     """Starts at iteration `first` of `last`."""
-    self._last = last
+    self.speed = 0.0
     self._iteration = first
+    self._last = last
     self._bar = tqdm.tqdm(
       total=last,
       initial=first,
       unit="it",
       dynamic_ncols=True,
-      smoothing=0.05,
+      bar_format="{n_fmt}/{total_fmt} |{bar}| {postfix}",
       disable=not sys.stderr.isatty(),
     )
-    self._status = ""
+    self._result = ""
+    self._stretches = 0
+    self._started = 0.0
     self._line_time = time.monotonic()
-    self._line_iteration = first
 
-  def evaluated(self, result: dict[str, Any]) -> None:
-    """Shows the result of an evaluation."""
-    self._status = f"ELBO {result['elbo']:.1f}"
-    if "count_accuracy" in result:
-      self._status += f", counts {result['count_accuracy']:.2%}"
-    self._bar.set_postfix_str(self._status)
-    if self._bar.disable:
-      print(
-        f"iteration {result['iteration']}: validation {self._status}",
-        file=sys.stderr,
-      )
+  def start(self) -> None:
+    """Starts the clock of a stretch of training."""
+    self._started = time.monotonic()
 
-  def advance(self, iterations: int, seconds: float) -> None:
-    """Counts iterations done, in so many seconds."""
+  def advance(self, iterations: int) -> None:
+    """Counts the iterations of the stretch that began with `start`."""
+    now = time.monotonic()
+    self._stretches += 1
+    if self._stretches > 1:
+      speed = iterations / (now - self._started)
+      weight = _SMOOTHING if self.speed else 1.0
+      self.speed += weight * (speed - self.speed)
     self._iteration += iterations
     self._bar.update(iterations)
-    now = time.monotonic()
+    self._show()
     if self._bar.disable and now - self._line_time >= _SECONDS_BETWEEN_LINES:
-      speed = iterations / seconds
-      remaining = (self._last - self._iteration) / speed
-      print(
-        f"iteration {self._iteration}/{self._last}: {speed:.1f} it/s,"
-        f" {tqdm.tqdm.format_interval(remaining)} to go",
-        file=sys.stderr,
-      )
-      self._line_time = now
+      self.write(f"iteration {self._iteration}/{self._last}: {self._status()}")
 
-  def warn(self, message: str) -> None:
+  def evaluated(self, result: dict[str, Any]) -> None:
+    """Shows the result of an evaluation on the validation images."""
+    self._result = f"ELBO {result['elbo']:.1f}"
+    if "count_accuracy" in result:
+      self._result += f", counts {result['count_accuracy']:.2%}"
+    self._show()
+    if self._bar.disable:
+      self.write(f"iteration {result['iteration']}: validation {self._result}")
+
+  def write(self, message: str) -> None:
     """Shows a line without disturbing the bar."""
+    self._line_time = time.monotonic()
     self._bar.write(message, file=sys.stderr)
 
   def close(self) -> None:
     """Ends the bar."""
     self._bar.close()
+
+  def _status(self) -> str:
+    if not self.speed:
+      return self._result
+    remaining = (self._last - self._iteration) / self.speed
+    return (
+      f"{self.speed:.1f} it/s, {tqdm.tqdm.format_interval(remaining)} to go,"
+      f" {self._result}"
+    )
+
+  def _show(self) -> None:
+    self._bar.set_postfix_str(self._status())

@@ -123,10 +123,10 @@ def load_dataset(
   )
 
 
-def start(
+def describe(
   folder: pathlib.Path, flag_values: flags.FlagValues, dataset: Dataset
 ) -> Run:
-  """Opens a run's folder, new or to be gone on with.
+  """Returns the run that the flags say; touches no file.
 
   Args:
     folder: of the run.
@@ -134,21 +134,33 @@ def start(
     dataset: the run's images.
 
   Raises:
-    UsageError: if the folder holds a run with other settings, or something
-      that is not a run.
     air_config.ConfigError: if a value cannot work.
   """
   image_size = tuple(int(s) for s in dataset.train.images.shape[1:])
-  run = Run(
+  return Run(
     folder,
     configuration.air_config_for(flag_values, image_size),
     configuration.data_config(flag_values),
     dataset.digit_source,
     _digest(dataset.train.images),
   )
+
+
+def start(run: Run, flag_values: flags.FlagValues) -> None:
+  """Opens the run's folder, new or to be gone on with.
+
+  Args:
+    run: see `describe`.
+    flag_values: that it was made of.
+
+  Raises:
+    UsageError: if the folder holds a run with other settings, or something
+      that is not a run.
+  """
+  folder = run.folder
   if (folder / "config.json").exists():
     _check_same(load(folder), run)
-    return run
+    return
   if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
     raise UsageError(
       f"run_dir is {folder}, which exists and holds no run; expected a run's"
@@ -160,13 +172,12 @@ def start(
     folder / "config.json",
     {
       "format": FORMAT,
-      **dataclasses.asdict(run.air),
+      "air": dataclasses.asdict(run.air),
       "data": dataclasses.asdict(run.data),
       "digit_source": run.digit_source,
       "data_digest": run.data_digest,
     },
   )
-  return run
 
 
 def _check_same(before: Run, now: Run) -> None:
@@ -236,7 +247,7 @@ def load(folder: pathlib.Path) -> Run:
   }
   return Run(
     folder,
-    air_config.AIRConfig.from_dict(values),
+    air_config.AIRConfig.from_dict(values["air"]),
     configuration.DataConfig(**data),
     values["digit_source"],
     values["data_digest"],

@@ -12,7 +12,6 @@ import math
 import pathlib
 import signal
 import sys
-import time
 from typing import Any
 
 from absl import flags
@@ -133,21 +132,19 @@ class Recorder:
   def draw(self) -> None:
     """Draws the progress figure, the accuracy curve and the scan policy."""
     iteration = int(self._trainer.iteration.numpy())
-    seed = self._run.air.training.seed
-    images = self._dataset.validation.images
-
-    progress = figures.progress(
-      self.evaluator.infer(images[:_PROGRESS_IMAGES], iteration, seed),
-      self._run.air.model.canvas_multiplier,
-    )
-    self._writer.image("progress", figures.to_rgb(progress), iteration)
-    self._writer.flush()
     folder = self._run.figures
-    figures.save(progress, folder / f"progress-{iteration:09d}.png")
-    scan_policy = figures.scan_policy(
-      self.evaluator.infer(images[:_SCAN_IMAGES], iteration, seed)
+    output = self.evaluator.infer(
+      self._dataset.validation.images[:_SCAN_IMAGES],
+      iteration,
+      self._run.air.training.seed,
     )
-    figures.save(scan_policy, folder / "scan_policy.png")
+    progress = figures.progress(
+      output.first(_PROGRESS_IMAGES), self._run.air.model.canvas_multiplier
+    )
+    rgb = figures.save(progress, folder / f"progress-{iteration:09d}.png")
+    self._writer.image("progress", rgb, iteration)
+    self._writer.flush()
+    figures.save(figures.scan_policy(output), folder / "scan_policy.png")
     if any("count_accuracy" in e for e in self.evaluations):
       curve = figures.accuracy_curve(self.evaluations)
       figures.save(curve, folder / "accuracy.png")
@@ -194,7 +191,8 @@ def train(
   progress = Progress(iteration, last)
   if not iteration:
     progress.evaluated(recorder.evaluate())
-    recorder.draw()
+  if iteration < last and flag_values.jit_compile:
+    progress.write("compiling the training step, a quarter of a minute or so")
   while iteration < last and stop.number is None:
     target = _next_stop(
       iteration,
@@ -204,18 +202,17 @@ def train(
       flag_values.checkpoint_every,
     )
     count = min(target - iteration, trainer.iterations_per_call)
-    started = time.monotonic()
+    progress.start()
     metrics = trainer.train(count)
-    seconds = time.monotonic() - started
     iteration += count
     _check_finite(metrics, run, iteration)
-    progress.advance(count, seconds)
+    progress.advance(count)
 
     def due(cadence, now=iteration):
       return now % cadence == 0 or now == last
 
     if due(flag_values.eval_every):
-      recorder.log_speed(count / seconds)
+      recorder.log_speed(progress.speed)
       progress.evaluated(recorder.evaluate())
     if due(flag_values.figure_every):
       recorder.draw()
@@ -234,14 +231,14 @@ def train(
 
 def main(flag_values: flags.FlagValues) -> int:
   """Trains, or goes on; evaluates on the test images; says where to look."""
-  folder = pathlib.Path(flag_values.run_dir)
   dataset = runs.load_dataset(
     configuration.data_config(flag_values), flag_values.data_cache
   )
-  run = runs.start(folder, flag_values, dataset)
+  run = runs.describe(pathlib.Path(flag_values.run_dir), flag_values, dataset)
   trainer = Trainer(
     run.air, dataset.train.images, jit_compile=flag_values.jit_compile
   )
+  runs.start(run, flag_values)
   iteration = checkpoints.restore_newest(
     run.checkpoints, trainer, lambda message: print(message, file=sys.stderr)
   )

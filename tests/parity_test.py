@@ -34,7 +34,9 @@ def blog_code_config(image_size):
   """What `--flagfile=experiments/configs/blog_code.flags` says."""
   flag_values = flags.FlagValues()
   train.define_flags(flag_values)
-  flag_values(["train", f"--flagfile={CONFIGS / 'blog_code.flags'}"])
+  flag_values(
+    ["train", "--run_dir=x", f"--flagfile={CONFIGS / 'blog_code.flags'}"]
+  )
   return configuration.air_config_for(flag_values, image_size)
 
 
@@ -97,7 +99,7 @@ def original_to_ours(data, prefix, forget_bias=0.0):
     **mlp("cell/glimpse_encoder", f"{CELL}/Encoder_1/MLP"),
     **mlp("cell/what_head", f"{CELL}/ParametrisedGaussian"),
     **mlp("cell/where_head", f"{CELL}/StochasticTransformParam/MLP"),
-    **mlp("cell/presence_head", f"{CELL}/StepsPredictor/MLP"),
+    **mlp("presence_head", f"{CELL}/StepsPredictor/MLP"),
     **mlp("decoder", f"{CELL}/Decoder/MLP"),
     **mlp("baseline", "BaselineMLP/MLP"),
   }

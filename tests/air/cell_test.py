@@ -51,7 +51,7 @@ def test_shapes_and_unroll_by_sonnet(parametrization, squash):
   assert outputs.window.shape == [3, 3, 4]
   assert outputs.glimpse.shape == [3, 3, 6, 5]
   assert outputs.what.shape == [3, 3, 4]
-  assert outputs.presence_logit.shape == [3, 3]
+  assert outputs.hidden.shape == [3, 3, 7]
   for step in range(3):
     output, state = cell(step_of(step_noise, step), state)
     for name, sequence in outputs._asdict().items():
@@ -116,7 +116,7 @@ def test_every_latent_is_fed_back(latent):
     cell, images, step_noise = make(latent_feedback=feedback)
     plain = second_step(cell, images, step_noise)
     changed = second_step(cell, images, step_noise, **changes)
-    differs = np.abs(plain.presence_logit - changed.presence_logit).max() > 1e-6
+    differs = np.abs(plain.hidden - changed.hidden).max() > 1e-6
     assert differs == feedback
 
 

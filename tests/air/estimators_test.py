@@ -157,7 +157,7 @@ def truncated_unroll(model, images, step_noise, n):
     out, state = model.cell(of_step, state)
     presence = float(step < n)
     state = state._replace(presence=presence * tf.ones([BATCH, 1]))
-    p = 1 / (1 + np.exp(-out.presence_logit.numpy()))
+    p = 1 / (1 + np.exp(-model.presence_head(out.hidden).numpy()))
     if step < n:
       q_n = q_n * p
       canvas = canvas + model.config.model.canvas_multiplier * paste(model, out)

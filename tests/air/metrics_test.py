@@ -1,0 +1,54 @@
+"""Counting accuracy, by hand."""
+
+import numpy as np
+import pytest
+
+from air import metrics
+
+TRUE = np.array([0, 0, 1, 1, 1, 2, 2, 4])
+INFERRED = np.array([0, 3, 1, 1, 0, 2, 1, 3])
+
+
+def test_count_accuracy():
+  accuracy = metrics.count_accuracy(TRUE, INFERRED)
+  assert accuracy == 4 / 8
+  assert isinstance(accuracy, float)
+  assert metrics.count_accuracy(TRUE, TRUE) == 1.0
+
+
+def test_count_confusion():
+  confusion = metrics.count_confusion(TRUE, INFERRED, 3)
+  expected = [
+    [1, 0, 0, 1],
+    [1, 2, 0, 0],
+    [0, 1, 1, 0],
+    [0, 0, 0, 0],
+    [0, 0, 0, 1],
+  ]
+  np.testing.assert_array_equal(confusion, expected)
+  assert confusion.dtype == np.int64
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8, np.int64])
+def test_confusion_agrees_with_a_loop(dtype):
+  rng = np.random.default_rng(0)
+  true = rng.integers(0, 3, 500).astype(dtype)
+  inferred = rng.integers(0, 4, 500).astype(np.int32)
+  confusion = metrics.count_confusion(true, inferred, 3)
+  assert confusion.shape == (3, 4)
+  for count, n in np.ndindex(3, 4):
+    assert confusion[count, n] == sum((true == count) & (inferred == n))
+  assert np.trace(confusion) / 500 == pytest.approx(
+    metrics.count_accuracy(true, inferred)
+  )
+
+
+def test_accuracy_per_count():
+  confusion = metrics.count_confusion(TRUE, INFERRED, 3)
+  # No image has 3 objects; 4 are more than the model can count.
+  assert metrics.accuracy_per_count(confusion) == {
+    0: 1 / 2,
+    1: 2 / 3,
+    2: 1 / 2,
+    4: 0.0,
+  }

