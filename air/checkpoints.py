@@ -13,6 +13,7 @@ import re
 import shutil
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from air import files
@@ -38,12 +39,21 @@ def save(folder: pathlib.Path, trainer: Trainer, keep: int = 3) -> pathlib.Path:
 
   Returns:
     The checkpoint's folder.
+
+  Raises:
+    CheckpointError: if a variable is not finite; nothing is written.
   """
   path = folder / f"iteration-{int(trainer.iteration.numpy()):09d}"
-  temporary = folder / f"{path.name}.{os.getpid()}.tmp"
+  broken = [
+    v.name
+    for v in trainer.variables
+    if v.dtype.is_floating and not np.all(np.isfinite(v.numpy()))
+  ]
+  if broken:
+    raise CheckpointError(f"not saved, for {broken[0]} is not finite")
   folder.mkdir(parents=True, exist_ok=True)
-  for leftover in folder.glob("*.tmp"):
-    shutil.rmtree(leftover)
+  files.remove_partial(folder)
+  temporary = folder / f"{files.PARTIAL}{path.name}"
   temporary.mkdir()
   tf.train.Checkpoint(trainer=trainer).write(str(temporary / _PREFIX))
   sums = {}
@@ -52,9 +62,11 @@ def save(folder: pathlib.Path, trainer: Trainer, keep: int = 3) -> pathlib.Path:
     with open(file, "rb") as handle:
       os.fsync(handle.fileno())
   files.write_json(temporary / _MANIFEST, sums)
+  files.sync_folder(temporary)
   if path.exists():  # of the same iteration, perhaps damaged
     shutil.rmtree(path)
   os.rename(temporary, path)
+  files.sync_folder(folder)
   # Newer ones were passed over as damaged when the run went on from an older.
   others = [p for p in find(folder) if p != path]
   newer = [p for p in others if p.name > path.name]

@@ -31,6 +31,7 @@ class ImageMetrics(NamedTuple):
     kl_num_steps_annealed: the same to the prior at this iteration.
     kl_what: sum_i q(n>=i|z) KL(z_what_i).
     kl_where: sum_i q(n>=i|z) KL(z_where_i).
+    windows: `[N, T, 4]`, where each step looked, (sx, tx, sy, ty).
     reinforce_loss: of the score function; zero without one.
     baseline_loss: of the baseline; zero without one.
     learning_signal: what multiplies the score; zero without one.
@@ -44,6 +45,7 @@ class ImageMetrics(NamedTuple):
   kl_num_steps_annealed: np.ndarray
   kl_what: np.ndarray
   kl_where: np.ndarray
+  windows: np.ndarray
   reinforce_loss: np.ndarray
   baseline_loss: np.ndarray
   learning_signal: np.ndarray
@@ -105,6 +107,7 @@ class Evaluator:
       kl_num_steps_annealed=annealed,
       kl_what=terms.expected_kl_what(),
       kl_where=terms.expected_kl_where(),
+      windows=tf.transpose(output.steps.window, [1, 0, 2]),
       reinforce_loss=objective.reinforce_loss * everywhere,
       baseline_loss=objective.baseline_loss * everywhere,
       learning_signal=objective.learning_signal * everywhere,
@@ -113,11 +116,16 @@ class Evaluator:
   def infer(self, images: np.ndarray, iteration: int, seed: int) -> AIROutput:
     """Returns everything that the model infers, as numpy arrays.
 
+    With the noise of `evaluate`. A canvas is as large as a float image: mind
+    the memory that many images take.
+
     Args:
-      images: `[N, H, W]` uint8.
+      images: `[N, H, W]` uint8, at most `BATCH_SIZE` of them.
       iteration: at which the presence floor is read.
       seed: of the noise.
     """
+    if len(images) > BATCH_SIZE:
+      raise ValueError(f"{len(images)} images, expected {BATCH_SIZE} at most")
     key = tf.constant([seed, _EVALUATION_STREAM])
     output = self._infer(
       tf.constant(images),

@@ -125,19 +125,20 @@ def accuracy_curve(evaluations: Sequence[Mapping]) -> Figure:
   return figure
 
 
-def scan_policy(output: AIROutput) -> Figure:
+def scan_policy(windows: np.ndarray, num_steps: np.ndarray) -> Figure:
   """Where each step looks: density of the glimpses' centres, as in the post.
 
+  Step 1 is red, 2 green, 3 blue; only steps that exist count.
+
   Args:
-    output: of the model, as numpy arrays. Step 1 is red, 2 green, 3 blue; only
-      steps that exist count.
+    windows: `[N, T, 4]`, (sx, tx, sy, ty) of each image's steps.
+    num_steps: `[N]`, how many of them exist.
   """
-  num_steps = output.steps.window.shape[0]
-  centres = output.steps.window[..., (1, 3)]
+  max_steps = windows.shape[1]
   bins = np.linspace(-1.0, 1.0, 51)
   rgb = np.zeros([50, 50, 3])
-  for step in range(num_steps):
-    tx, ty = centres[step, output.num_steps > step].T
+  for step in range(max_steps):
+    tx, ty = windows[num_steps > step, step][:, (1, 3)].T
     density = np.histogram2d(ty, tx, bins=(bins, bins))[0]
     colour = np.array(matplotlib.colors.to_rgb(_colour(step)))
     rgb += (density / max(density.max(), 1.0))[..., None] ** 0.5 * colour
@@ -147,12 +148,12 @@ def scan_policy(output: AIROutput) -> Figure:
   handles = [
     patches.Patch(
       color=_colour(step),
-      label=f"step {step + 1} ({np.sum(output.num_steps > step)})",
+      label=f"step {step + 1} ({np.sum(num_steps > step)})",
     )
-    for step in range(num_steps)
+    for step in range(max_steps)
   ]
   axis.legend(
-    handles=handles, loc="upper center", ncols=num_steps, fontsize=8,
+    handles=handles, loc="upper center", ncols=max_steps, fontsize=8,
     bbox_to_anchor=(0.5, 1.12),
   )  # fmt: skip
   return figure

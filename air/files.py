@@ -4,9 +4,13 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Iterator
 from typing import Any
+
+# What the name of a file that is not complete begins with.
+PARTIAL = ".partial-"
 
 
 @contextlib.contextmanager
@@ -18,7 +22,7 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
       stays until the new file is complete and on disk.
   """
   path.parent.mkdir(parents=True, exist_ok=True)
-  handle, name = tempfile.mkstemp(dir=path.parent, suffix=f".{path.name}.tmp")
+  handle, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL)
   os.close(handle)
   temporary = pathlib.Path(name)
   try:
@@ -27,8 +31,31 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
       os.fsync(file.fileno())
     temporary.chmod(0o666 & ~_umask())
     os.replace(temporary, path)
+    sync_folder(path.parent)
   finally:
     temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: pathlib.Path) -> None:
+  """Brings the names in a folder to disk, after a rename."""
+  handle = os.open(folder, os.O_RDONLY)
+  try:
+    os.fsync(handle)
+  finally:
+    os.close(handle)
+
+
+def remove_partial(folder: pathlib.Path) -> None:
+  """Removes what a killed process left of incomplete files, at any depth.
+
+  Args:
+    folder: that no other process writes to.
+  """
+  for path in folder.rglob(f"{PARTIAL}*"):
+    if path.is_dir():
+      shutil.rmtree(path)
+    else:
+      path.unlink()
 
 
 def _umask() -> int:

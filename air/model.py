@@ -33,17 +33,6 @@ class AIROutput(NamedTuple):
   canvases: tf.Tensor
   num_steps: tf.Tensor
 
-  def first(self, num_images: int) -> "AIROutput":
-    """Returns the output of the first images alone."""
-    return AIROutput(
-      images=self.images[:num_images],
-      steps=tree.map_structure(lambda t: t[:, :num_images], self.steps),
-      presence_logits=self.presence_logits[:num_images],
-      glimpses=self.glimpses[:, :num_images],
-      canvases=self.canvases[:, :num_images],
-      num_steps=self.num_steps[:num_images],
-    )
-
   def num_steps_posterior(self) -> prior.NumStepsDistribution:
     """Returns q(n|z), batch shape `[B]`."""
     return prior.NumStepsDistribution(logits=self.presence_logits)

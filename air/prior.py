@@ -31,8 +31,6 @@ class NumStepsDistribution(tfd.Distribution):
     self,
     probs: tf.Tensor | None = None,
     logits: tf.Tensor | None = None,
-    validate_args: bool = False,
-    allow_nan_stats: bool = True,
     name: str = "NumStepsDistribution",
   ):
     """Makes the distribution from p_i or their logits, of which give one.
@@ -40,8 +38,6 @@ class NumStepsDistribution(tfd.Distribution):
     Args:
       probs: `[..., T]` float, p_1..p_T.
       logits: `[..., T]` float, log p_i - log (1 - p_i).
-      validate_args: see `tfd.Distribution`.
-      allow_nan_stats: see `tfd.Distribution`.
       name: of the distribution.
 
     Raises:
@@ -68,8 +64,8 @@ class NumStepsDistribution(tfd.Distribution):
     super().__init__(
       dtype=tf.int32,
       reparameterization_type=tfd.NOT_REPARAMETERIZED,
-      validate_args=validate_args,
-      allow_nan_stats=allow_nan_stats,
+      validate_args=False,
+      allow_nan_stats=True,
       parameters=parameters,
       name=name,
     )

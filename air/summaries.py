@@ -140,6 +140,9 @@ def drop_after(run_dir: pathlib.Path, iteration: int) -> None:
     kept, dropped = _records_until(path, iteration)
     if not dropped:
       continue
+    if len(kept) <= 1:  # but for the record of the file's version
+      path.unlink()
+      continue
     with (
       files.replacing(path) as temporary,
       tf.io.TFRecordWriter(str(temporary)) as writer,

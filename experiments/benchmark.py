@@ -20,8 +20,7 @@ from absl import flags
 from air import files
 from air.evaluation import Evaluator
 from air.training import Trainer
-from data.dataset import default_cache_dir
-from experiments import configuration, launcher, runs
+from experiments import configuration, evaluate, launcher, runs
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -31,15 +30,10 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     "repetitions", 7, "of each measurement", lower_bound=1, **options
   )
   flags.DEFINE_integer(
-    "iterations", 100, "in each repetition", lower_bound=1, **options
+    "iterations_per_repetition", 100, "of training", lower_bound=1, **options
   )
   flags.DEFINE_string("json", "", "also write the numbers to a file", **options)
-  flags.DEFINE_string(
-    "data_cache",
-    str(default_cache_dir()),
-    "folder in which generated images are kept; empty: not kept",
-    **options,
-  )
+  evaluate.define_data_cache_flag(flag_values)
   configuration.define_flags(flag_values)
 
 
@@ -78,7 +72,8 @@ def main(flag_values: flags.FlagValues) -> None:
   for _ in range(flag_values.repetitions):
     for name, trainer in trainers.items():
       times[name].append(
-        1e3 * seconds_per_iteration(trainer, flag_values.iterations)
+        1e3
+        * seconds_per_iteration(trainer, flag_values.iterations_per_repetition)
       )
   fast, plain = times.values()
   ratios = [b / a for a, b in zip(fast, plain, strict=True)]

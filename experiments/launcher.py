@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags
 
+from air.checkpoints import CheckpointError
 from air.config import ConfigError
 from data.mnist import DataError
 
@@ -15,6 +16,18 @@ _GROUPS = ("run", "data", "model", "prior", "training")
 
 class UsageError(Exception):
   """The user asked for something impossible; the message says what."""
+
+
+# Not errors of ours: they say in a line what is wrong, and a traceback would
+# add nothing.
+_USER_ERRORS = (
+  CheckpointError,
+  ConfigError,
+  DataError,
+  OSError,
+  UsageError,
+  flags.Error,
+)
 
 
 def run(
@@ -49,7 +62,9 @@ def run(
     if positional:
       raise UsageError(f"unexpected argument {positional[0]!r}; see --help")
     return main(flag_values) or 0
-  except (ConfigError, DataError, UsageError, flags.Error) as error:
+  except KeyboardInterrupt:
+    return 130
+  except _USER_ERRORS as error:
     message = " ".join(str(error).split())
     if message.split(" ")[0].rstrip(":") in flag_values:
       message = f"--{message}"

@@ -17,8 +17,7 @@ class Progress:
   A bar if stderr is a terminal; else a line every ten seconds or so.
 
   Attributes:
-    speed: iterations per second while training, a moving average without the
-      first stretch, which has the compilation in it; 0 before the second.
+    speed: iterations per second while training, a moving average; 0 at first.
   """
 
   def __init__(self, first: int, last: int):
@@ -35,7 +34,6 @@ class Progress:
       disable=not sys.stderr.isatty(),
     )
     self._result = ""
-    self._stretches = 0
     self._started = 0.0
     self._line_time = time.monotonic()
 
@@ -46,11 +44,9 @@ class Progress:
   def advance(self, iterations: int) -> None:
     """Counts the iterations of the stretch that began with `start`."""
     now = time.monotonic()
-    self._stretches += 1
-    if self._stretches > 1:
-      speed = iterations / (now - self._started)
-      weight = _SMOOTHING if self.speed else 1.0
-      self.speed += weight * (speed - self.speed)
+    speed = iterations / (now - self._started)
+    weight = _SMOOTHING if self.speed else 1.0
+    self.speed += weight * (speed - self.speed)
     self._iteration += iterations
     self._bar.update(iterations)
     self._show()

@@ -10,10 +10,13 @@ evaluation.json     the last evaluation by `experiments.evaluate`, or at the
                     end of training
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -27,6 +30,7 @@ from experiments.launcher import UsageError
 
 # Of the files in a run's folder; a run of another format is refused.
 FORMAT = 1
+_LOCK = ".lock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,13 +41,16 @@ class Run:
     folder: of the run.
     air: configuration of model, priors and training.
     data: configuration of the images.
+    jit_compile: whether the training step is compiled with XLA, which rounds
+      otherwise.
     digit_source: where the digits came from.
-    data_digest: SHA-256 of the training images.
+    data_digest: SHA-256 of all images and counts.
   """
 
   folder: pathlib.Path
   air: air_config.AIRConfig
   data: configuration.DataConfig
+  jit_compile: bool
   digit_source: str
   data_digest: str
 
@@ -70,6 +77,7 @@ class Run:
   def settings(self) -> dict[str, Any]:
     """Returns what changes the numbers of the run, by flag."""
     settings: dict[str, Any] = dataclasses.asdict(self.data)
+    settings["jit_compile"] = self.jit_compile
     for part in dataclasses.asdict(self.air).values():
       settings.update(part)
     # Where the images lie may change, and what they are is compared as such.
@@ -123,13 +131,10 @@ def load_dataset(
   )
 
 
-def describe(
-  folder: pathlib.Path, flag_values: flags.FlagValues, dataset: Dataset
-) -> Run:
+def describe(flag_values: flags.FlagValues, dataset: Dataset) -> Run:
   """Returns the run that the flags say; touches no file.
 
   Args:
-    folder: of the run.
     flag_values: parsed, see `configuration`.
     dataset: the run's images.
 
@@ -138,45 +143,68 @@ def describe(
   """
   image_size = tuple(int(s) for s in dataset.train.images.shape[1:])
   return Run(
-    folder,
+    folder_of(flag_values),
     configuration.air_config_for(flag_values, image_size),
     configuration.data_config(flag_values),
+    flag_values.jit_compile,
     dataset.digit_source,
-    _digest(dataset.train.images),
+    _digest(dataset),
   )
 
 
-def start(run: Run, flag_values: flags.FlagValues) -> None:
-  """Opens the run's folder, new or to be gone on with.
+@contextlib.contextmanager
+def opened(run: Run, flag_values: flags.FlagValues) -> Iterator[None]:
+  """Has the run's folder to itself, new or to be gone on with.
 
   Args:
     run: see `describe`.
     flag_values: that it was made of.
 
+  Yields:
+    Nothing; the folder then holds what describes the run.
+
   Raises:
     UsageError: if the folder holds a run with other settings, or something
-      that is not a run.
+      that is not a run, or if another process is training in it.
   """
   folder = run.folder
-  if (folder / "config.json").exists():
-    _check_same(load(folder), run)
-    return
-  if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+  config = folder / "config.json"
+  if folder.exists() and not config.exists() and not _is_new(folder):
     raise UsageError(
       f"run_dir is {folder}, which exists and holds no run; expected a run's"
       " folder, an empty one or a new one"
     )
   folder.mkdir(parents=True, exist_ok=True)
-  files.write_text(folder / "flags.txt", flags_text(flag_values))
-  files.write_json(
-    folder / "config.json",
-    {
-      "format": FORMAT,
-      "air": dataclasses.asdict(run.air),
-      "data": dataclasses.asdict(run.data),
-      "digit_source": run.digit_source,
-      "data_digest": run.data_digest,
-    },
+  with open(folder / _LOCK, "w", encoding="utf-8") as lock:
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      raise UsageError(
+        f"run_dir is {folder}, in which another process is training"
+      ) from None
+    if config.exists():
+      _check_same(load(folder), run)
+    files.remove_partial(folder)
+    files.write_json(
+      config,
+      {
+        "format": FORMAT,
+        "air": dataclasses.asdict(run.air),
+        "data": dataclasses.asdict(run.data),
+        "jit_compile": run.jit_compile,
+        "digit_source": run.digit_source,
+        "data_digest": run.data_digest,
+      },
+    )
+    files.write_text(folder / "flags.txt", flags_text(flag_values))
+    yield
+
+
+def _is_new(folder: pathlib.Path) -> bool:
+  """Is it empty, but for what a run killed at its very start leaves?"""
+  return folder.is_dir() and all(
+    path.name == _LOCK or path.name.startswith(files.PARTIAL)
+    for path in folder.iterdir()
   )
 
 
@@ -206,7 +234,7 @@ def check_images(run: Run, dataset: Dataset) -> None:
   Raises:
     UsageError: if they are others, for example because MNIST is not at hand.
   """
-  _check_digest(run, dataset.digit_source, _digest(dataset.train.images))
+  _check_digest(run, dataset.digit_source, _digest(dataset))
 
 
 def _check_digest(run: Run, digit_source: str, data_digest: str) -> None:
@@ -216,6 +244,11 @@ def _check_digest(run: Run, digit_source: str, data_digest: str) -> None:
       f" {run.digit_source}, now {digit_source}); expected the same --mnist or"
       " --data, or another --run_dir"
     )
+
+
+def folder_of(flag_values: flags.FlagValues) -> pathlib.Path:
+  """Returns the folder that --run_dir names."""
+  return pathlib.Path(flag_values.run_dir).expanduser()
 
 
 def load(folder: pathlib.Path) -> Run:
@@ -236,22 +269,25 @@ def load(folder: pathlib.Path) -> Run:
     ) from error
   except ValueError as error:
     raise UsageError(f"{path} is damaged: {error}") from error
-  if values.get("format") != FORMAT:
+  if not isinstance(values, dict) or values.get("format") != FORMAT:
     raise UsageError(
-      f"{path} has format {values.get('format')}, expected {FORMAT}: the run"
-      " is of another version"
+      f"{path} is of another version, expected one with format {FORMAT}"
     )
-  data = {
-    name: tuple(value) if isinstance(value, list) else value
-    for name, value in values["data"].items()
-  }
-  return Run(
-    folder,
-    air_config.AIRConfig.from_dict(values["air"]),
-    configuration.DataConfig(**data),
-    values["digit_source"],
-    values["data_digest"],
-  )
+  try:
+    data = {
+      name: tuple(value) if isinstance(value, list) else value
+      for name, value in values["data"].items()
+    }
+    return Run(
+      folder,
+      air_config.AIRConfig.from_dict(values["air"]),
+      configuration.DataConfig(**data),
+      values["jit_compile"],
+      values["digit_source"],
+      values["data_digest"],
+    )
+  except (KeyError, TypeError, AttributeError) as error:
+    raise UsageError(f"{path} is damaged: {error!r}") from error
 
 
 def flags_text(flag_values: flags.FlagValues) -> str:
@@ -264,5 +300,11 @@ def flags_text(flag_values: flags.FlagValues) -> str:
   return "".join(sorted(lines))
 
 
-def _digest(images: np.ndarray) -> str:
-  return hashlib.sha256(np.ascontiguousarray(images)).hexdigest()
+def _digest(dataset: Dataset) -> str:
+  digest = hashlib.sha256()
+  for split in (dataset.train, dataset.validation, dataset.test):
+    for array in (split.images, split.counts):
+      if array is not None:
+        digest.update(repr((array.shape, array.dtype)).encode())
+        digest.update(np.ascontiguousarray(array))
+  return digest.hexdigest()

@@ -9,7 +9,6 @@ Started again on the same folder, it goes on where it stopped.
 
 import json
 import math
-import pathlib
 import signal
 import sys
 from typing import Any
@@ -25,10 +24,9 @@ from experiments.launcher import UsageError
 from experiments.progress import Progress
 
 # The training images on which `<tag>/train` is evaluated, and the validation
-# images in the progress and scan-policy figures.
+# images in the progress figure.
 _TRAIN_IMAGES = 2_000
 _PROGRESS_IMAGES = 10
-_SCAN_IMAGES = 2_000
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -53,16 +51,36 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 
 class _StopSignal:
-  """Remembers that SIGINT or SIGTERM came."""
+  """Within it, the first SIGINT or SIGTERM is only remembered.
+
+  A second one has its usual effect.
+
+  Attributes:
+    number: of the signal that came; None: none did.
+  """
+
+  _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
   def __init__(self):
     self.number: int | None = None
-    for number in (signal.SIGINT, signal.SIGTERM):
-      signal.signal(number, self._receive)
+    self._handlers: list[Any] = []
+
+  def __enter__(self) -> "_StopSignal":
+    self._handlers = [signal.signal(n, self._receive) for n in self._NUMBERS]
+    return self
+
+  def __exit__(self, *_) -> None:
+    self._restore()
 
   def _receive(self, number, frame):
     del frame
     self.number = number
+    self._restore()
+    print("stopping after the present iterations", file=sys.stderr)
+
+  def _restore(self):
+    for number, handler in zip(self._NUMBERS, self._handlers, strict=True):
+      signal.signal(number, handler)
 
 
 class Recorder:
@@ -75,11 +93,9 @@ class Recorder:
     self._dataset = dataset
     self._train_split = dataset.train.first(_TRAIN_IMAGES)
     self.evaluator = Evaluator(trainer.model)
-    iteration = int(trainer.iteration.numpy())
-    run.drop_after(iteration)
     self.evaluations = run.read_metrics()
     self._writer = summaries.SummaryWriter(run.folder)
-    if not iteration:
+    if not self.evaluations:
       settings = json.dumps(run.settings(), indent=2)
       self._writer.text("configuration", f"```\n{settings}\n```", 0)
 
@@ -132,19 +148,21 @@ class Recorder:
   def draw(self) -> None:
     """Draws the progress figure, the accuracy curve and the scan policy."""
     iteration = int(self._trainer.iteration.numpy())
+    seed = self._run.air.training.seed
     folder = self._run.figures
-    output = self.evaluator.infer(
-      self._dataset.validation.images[:_SCAN_IMAGES],
-      iteration,
-      self._run.air.training.seed,
-    )
+    images = self._dataset.validation.images
     progress = figures.progress(
-      output.first(_PROGRESS_IMAGES), self._run.air.model.canvas_multiplier
+      self.evaluator.infer(images[:_PROGRESS_IMAGES], iteration, seed),
+      self._run.air.model.canvas_multiplier,
     )
     rgb = figures.save(progress, folder / f"progress-{iteration:09d}.png")
     self._writer.image("progress", rgb, iteration)
     self._writer.flush()
-    figures.save(figures.scan_policy(output), folder / "scan_policy.png")
+    image_metrics = self.evaluator.evaluate(images, iteration, seed)
+    scan_policy = figures.scan_policy(
+      image_metrics.windows, image_metrics.num_steps
+    )
+    figures.save(scan_policy, folder / "scan_policy.png")
     if any("count_accuracy" in e for e in self.evaluations):
       curve = figures.accuracy_curve(self.evaluations)
       figures.save(curve, folder / "accuracy.png")
@@ -155,15 +173,27 @@ class Recorder:
 
 
 def _check_finite(metrics: StepMetrics, run: runs.Run, iteration: int) -> None:
-  """Stops the run if a term of the loss has become NaN or infinite."""
-  for name, value in metrics._asdict().items():
-    if not math.isfinite(value):
-      kept = checkpoints.find(run.checkpoints)
-      raise UsageError(
-        f"{name} is {value} just before iteration {iteration}: the run stopped;"
-        f" its last good checkpoint is {kept[0] if kept else 'none'}; try a"
-        " lower --learning_rate"
-      )
+  """Stops the run if a term of the loss has become NaN or infinite.
+
+  Args:
+    metrics: of the last iterations.
+    run: that they are of.
+    iteration: that they end at.
+  """
+  broken = [
+    f"{name} is {value}"
+    for name, value in metrics._asdict().items()
+    if not math.isfinite(value)
+  ]
+  if broken:
+    # The loss is the sum of its terms; one of them says more.
+    terms = [text for text in broken if not text.startswith("loss ")]
+    kept = [str(path) for path in checkpoints.find(run.checkpoints)]
+    raise UsageError(
+      f"the run stopped, for {', '.join(terms or broken)} at iteration"
+      f" {iteration}; its last good checkpoint is {[*kept, 'none'][0]}; try a"
+      " lower --learning_rate"
+    )
 
 
 def _next_stop(iteration: int, last: int, *cadences: int) -> int:
@@ -186,43 +216,47 @@ def train(
     flag_values: parsed.
   """
   last = flag_values.iterations
+  cadences = (
+    flag_values.eval_every,
+    flag_values.figure_every,
+    flag_values.checkpoint_every,
+  )
   iteration = int(trainer.iteration.numpy())
-  stop = _StopSignal()
+  saved = iteration
   progress = Progress(iteration, last)
-  if not iteration:
-    progress.evaluated(recorder.evaluate())
-  if iteration < last and flag_values.jit_compile:
-    progress.write("compiling the training step, a quarter of a minute or so")
-  while iteration < last and stop.number is None:
-    target = _next_stop(
-      iteration,
-      last,
-      flag_values.eval_every,
-      flag_values.figure_every,
-      flag_values.checkpoint_every,
-    )
-    count = min(target - iteration, trainer.iterations_per_call)
-    progress.start()
-    metrics = trainer.train(count)
-    iteration += count
-    _check_finite(metrics, run, iteration)
-    progress.advance(count)
-
-    def due(cadence, now=iteration):
-      return now % cadence == 0 or now == last
-
-    if due(flag_values.eval_every):
-      recorder.log_speed(progress.speed)
+  with _StopSignal() as stop:
+    if iteration < last and flag_values.jit_compile:
+      # Before anything else: it takes the most memory.
+      progress.write("compiling the training step, some 15 seconds")
+      trainer.compile()
+    if not recorder.evaluations:
       progress.evaluated(recorder.evaluate())
-    if due(flag_values.figure_every):
-      recorder.draw()
-    # After what was logged up to here, so that nothing logged is lost.
-    if due(flag_values.checkpoint_every) or stop.number is not None:
+    while iteration < last and stop.number is None:
+      target = _next_stop(iteration, last, *cadences)
+      count = min(target - iteration, trainer.iterations_per_call)
+      progress.start()
+      metrics = trainer.train(count)
+      iteration = int(trainer.iteration.numpy())
+      _check_finite(metrics, run, iteration)
+      progress.advance(count)
+      evaluates, draws, saves = (
+        iteration % cadence == 0 or iteration == last for cadence in cadences
+      )
+      if evaluates:
+        recorder.log_speed(progress.speed)
+        progress.evaluated(recorder.evaluate())
+      if draws:
+        recorder.draw()
+      # After what was logged up to here, so that nothing logged is lost.
+      if saves:
+        checkpoints.save(run.checkpoints, trainer, flag_values.keep_checkpoints)
+        saved = iteration
+    if saved < iteration:
       checkpoints.save(run.checkpoints, trainer, flag_values.keep_checkpoints)
   progress.close()
   if iteration < last and stop.number is not None:
     print(
-      f"stopped and saved at iteration {iteration}; the same command goes on",
+      f"stopped at iteration {iteration}; the same command goes on from there",
       file=sys.stderr,
     )
     return 128 + stop.number
@@ -234,16 +268,33 @@ def main(flag_values: flags.FlagValues) -> int:
   dataset = runs.load_dataset(
     configuration.data_config(flag_values), flag_values.data_cache
   )
-  run = runs.describe(pathlib.Path(flag_values.run_dir), flag_values, dataset)
+  run = runs.describe(flag_values, dataset)
   trainer = Trainer(
     run.air, dataset.train.images, jit_compile=flag_values.jit_compile
   )
-  runs.start(run, flag_values)
+  with runs.opened(run, flag_values):
+    return _train_and_evaluate(run, trainer, dataset, flag_values)
+
+
+def _train_and_evaluate(
+  run: runs.Run,
+  trainer: Trainer,
+  dataset: Dataset,
+  flag_values: flags.FlagValues,
+) -> int:
   iteration = checkpoints.restore_newest(
     run.checkpoints, trainer, lambda message: print(message, file=sys.stderr)
   )
-  if iteration:
+  if iteration is None:
+    run.drop_after(-1)
+  else:
+    if iteration > flag_values.iterations:
+      raise UsageError(
+        f"iterations is {flag_values.iterations}, expected at least the"
+        f" {iteration} that the run has behind it"
+      )
     print(f"going on from iteration {iteration}", file=sys.stderr)
+    run.drop_after(iteration)
   recorder = Recorder(run, trainer, dataset)
   status = train(run, trainer, recorder, flag_values)
   recorder.close()
@@ -260,7 +311,10 @@ def main(flag_values: flags.FlagValues) -> int:
   files.write_json(run.evaluation, result)
   print(evaluate.format_table(result))
   print(f"figures:     {run.figures}")
-  print(f"TensorBoard: tensorboard --logdir={run.folder.parent}")
+  print(
+    f"TensorBoard: {sys.executable} -m tensorboard.main"
+    f" --logdir={run.folder.parent}"
+  )
   return 0
 
 

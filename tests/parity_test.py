@@ -19,7 +19,7 @@ from experiments import configuration, train
 TESTDATA = pathlib.Path(__file__).parent / "testdata"
 CONFIGS = pathlib.Path(train.__file__).parent / "configs"
 
-# Fixture name of each MLP -> how many layers, ours by `_modules`.
+# The scope of most of the original's variables.
 CELL = "M/AIRCell"
 
 
@@ -27,6 +27,8 @@ def fixture_paths():
   folders = [TESTDATA]
   if os.environ.get("AIR_PARITY_DIR"):
     folders.append(pathlib.Path(os.environ["AIR_PARITY_DIR"]))
+  for folder in folders:
+    assert list(folder.glob("*.npz")), f"no fixtures in {folder}"
   return sorted(path for f in folders for path in f.glob("*.npz"))
 
 
@@ -208,7 +210,7 @@ class Port:
 
 
 @pytest.fixture(
-  params=fixture_paths(), ids=lambda path: path.stem, scope="module"
+  params=fixture_paths(), ids=lambda path: path.name, scope="module"
 )
 def data(request):
   with np.load(request.param) as arrays:

@@ -125,7 +125,7 @@ class TestSave:
   def test_leftovers_are_ignored_and_removed(self, trainer, other, folder):
     randomize(trainer, 4)
     path = checkpoints.save(folder, trainer)
-    leftover = folder / "iteration-000000009.4711.tmp"
+    leftover = folder / ".partial-iteration-000000009"
     shutil.copytree(path, leftover)
     assert checkpoints.find(folder) == [path]
     assert checkpoints.restore_newest(folder, other, pytest.fail) == 4
@@ -150,7 +150,7 @@ class TestFind:
       "iteration-000000010",
       "iteration-000000002",
       "iteration-000000100",
-      "iteration-000000200.1.tmp",
+      ".partial-iteration-000000200",
       "iteration-5",
       "other",
     ):

@@ -412,6 +412,7 @@ class TestSummarize:
     kl_num_steps_annealed=np.array([9.0] * 4, np.float32),
     kl_what=np.array([1.0, 1.0, 1.0, 2.0], np.float32),
     kl_where=np.array([0.0, 0.0, 0.0, 3.0], np.float32),
+    windows=np.zeros([4, 3, 4], np.float32),
     reinforce_loss=np.zeros(4, np.float32),
     baseline_loss=np.zeros(4, np.float32),
     learning_signal=np.zeros(4, np.float32),

@@ -165,6 +165,10 @@ def test_accuracy_curve():
   assert labels == ["n sampled from q(n|x)", "most probable n"]
 
 
+def by_image(windows):
+  return np.swapaxes(windows, 0, 1)
+
+
 class TestScanPolicy:
   def test_centres_of_the_steps_that_exist(self, output):
     window = output.steps.window
@@ -172,7 +176,7 @@ class TestScanPolicy:
     window[1, :, 1], window[1, :, 3] = 0.51, 0.13
     window[2, :, 1], window[2, :, 3] = 0.91, 0.91
     counts = np.array([0, 1, 2, 2], np.int32)
-    figure = figures.scan_policy(output._replace(num_steps=counts))
+    figure = figures.scan_policy(by_image(output.steps.window), counts)
     (axis,) = figure.axes
     rgb = image_of(axis)
     assert rgb.shape == (50, 50, 3)
@@ -187,7 +191,7 @@ class TestScanPolicy:
 
   def test_no_step_exists(self, output):
     counts = np.zeros_like(COUNTS)
-    figure = figures.scan_policy(output._replace(num_steps=counts))
+    figure = figures.scan_policy(by_image(output.steps.window), counts)
     assert not np.any(image_of(figure.axes[0]))
 
 
@@ -201,7 +205,7 @@ class TestFiles:
     for name, figure in (
       ("progress", figures.progress(output, 0.5)),
       ("accuracy", figures.accuracy_curve([evaluation])),
-      ("scan", figures.scan_policy(output)),
+      ("scan", figures.scan_policy(by_image(output.steps.window), COUNTS)),
     ):
       path = tmp_path / "figures" / f"{name}.png"
       figures.save(figure, path)

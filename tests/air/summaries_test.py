@@ -247,6 +247,7 @@ class TestEvaluationScalars:
     kl_num_steps_annealed=np.array([1.0, 3.0]),
     kl_what=np.array([4.0, 6.0]),
     kl_where=np.array([0.5, 1.5]),
+    windows=np.zeros([2, 3, 4], np.float32),
     reinforce_loss=np.array([0.1, 0.1]),
     baseline_loss=np.array([0.2, 0.2]),
     learning_signal=np.array([0.3, 0.3]),

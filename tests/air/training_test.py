@@ -117,6 +117,14 @@ def test_the_baseline_learns_at_its_own_rate():
   assert 1e-3 < largest[True] < 3.6e-3
 
 
+def test_compiling_changes_nothing():
+  a, b = make_trainer(), make_trainer()
+  a.compile()
+  assert int(a.iteration) == 0
+  for x, y in zip(weights_after(a, 2), weights_after(b, 2), strict=True):
+    np.testing.assert_array_equal(x, y)
+
+
 def test_next_gradients_are_those_of_the_next_iteration():
   trainer = make_trainer()
   trainer.train(2)
@@ -161,6 +169,8 @@ def test_a_diverging_run_shows_in_its_metrics():
   trainer = Trainer(config, make_images(), False, 5)
   metrics = [trainer.train(5) for _ in range(2)][-1]
   assert not np.all(np.isfinite(metrics))
+  # It stopped at the first iteration that showed it.
+  assert int(trainer.iteration) < 10
 
 
 def test_iteration_is_part_of_what_a_checkpoint_saves(tmp_path):

