@@ -133,8 +133,8 @@ def drop_after(run_dir: pathlib.Path, iteration: int) -> None:
 
   Args:
     run_dir: the run's folder.
-    iteration: events of later steps are dropped; and so is what follows a
-      record that was cut off.
+    iteration: events of later steps are dropped, and so is what follows a
+      record that was cut off, and a file of which nothing is left.
   """
   for path in sorted(run_dir.glob(EVENT_FILES)):
     kept, dropped = _records_until(path, iteration)

@@ -76,9 +76,15 @@ def log_likelihoods(output, std):
 
 
 class TestAgainstNumpy:
+  def test_windows(self, image_metrics, output):
+    np.testing.assert_array_equal(
+      image_metrics.windows, np.swapaxes(output.steps.window, 0, 1)
+    )
+
   def test_shapes_and_types(self, image_metrics, small_images):
     for name, values in image_metrics._asdict().items():
-      assert values.shape == (len(small_images),), name
+      per_image = (3, 4) if name == "windows" else ()
+      assert values.shape == (len(small_images), *per_image), name
       assert np.all(np.isfinite(values)), name
     assert image_metrics.num_steps.dtype == np.int32
 
@@ -185,7 +191,7 @@ class TestSeedsAndBatches:
     images = np.concatenate([small_images, small_images[:4]])
     batched = evaluator.evaluate(images, ITERATION, SEED)
     for whole, values in zip(image_metrics, batched, strict=True):
-      assert values.shape == (24,)
+      assert values.shape[0] == 24
       # Rows stay in order, and the first batch has the same noise.
       np.testing.assert_allclose(values[:20], whole, rtol=1e-4, atol=1e-4)
     # The second batch has other noise.

@@ -169,7 +169,7 @@ class TestDropAfter:
     (tmp_path / "metrics.jsonl").write_text("{}\n")
     summaries.drop_after(tmp_path, 10)
     kept = [{s for s, _ in values_of(path)} for path in event_files(tmp_path)]
-    assert sorted(map(sorted, kept)) == [[], [0, 10], [10]]
+    assert sorted(map(sorted, kept)) == [[0, 10], [10]]
     assert (tmp_path / "metrics.jsonl").read_text() == "{}\n"
 
   def test_no_files(self, tmp_path):
