@@ -6,7 +6,7 @@ import setuptools
 
 _README = pathlib.Path(__file__).parent / "README.md"
 
-_TEST = ["pytest>=8", "pytest-xdist>=3"]
+_TEST = ["hypothesis>=6", "pytest>=8", "pytest-xdist>=3"]
 _DEV = ["ruff>=0.6", "mypy>=1.11"]
 
 setuptools.setup(
