@@ -1,4 +1,4 @@
-"""Trains AIR and evaluates it on images it never saw.
+r"""Trains AIR and evaluates it on images it never saw.
 
   python -m experiments.train --run_dir=runs/default
   python -m experiments.train --run_dir=runs/blog \
