@@ -16,7 +16,7 @@ from typing import Any
 from absl import flags
 
 from air import checkpoints, evaluation, figures, files, summaries
-from air.evaluation import Evaluator
+from air.evaluation import Evaluator, ImageMetrics
 from air.training import StepMetrics, Trainer
 from data.dataset import Dataset
 from experiments import configuration, evaluate, launcher, runs
@@ -93,24 +93,37 @@ class Recorder:
     self._dataset = dataset
     self._train_split = dataset.train.first(_TRAIN_IMAGES)
     self.evaluator = Evaluator(trainer.model)
+    self._validated: tuple[int, ImageMetrics] | None = None
     self.evaluations = run.read_metrics()
     self._writer = summaries.SummaryWriter(run.folder)
     if not self.evaluations:
       settings = json.dumps(run.settings(), indent=2)
       self._writer.text("configuration", f"```\n{settings}\n```", 0)
 
+  def _validation_metrics(self) -> ImageMetrics:
+    """Returns the metrics of the validation images, evaluated only once."""
+    iteration = int(self._trainer.iteration.numpy())
+    if self._validated is None or self._validated[0] != iteration:
+      image_metrics = self.evaluator.evaluate(
+        self._dataset.validation.images,
+        iteration,
+        self._run.air.training.seed,
+      )
+      self._validated = (iteration, image_metrics)
+    return self._validated[1]
+
   def evaluate(self) -> dict[str, Any]:
     """Evaluates on validation and training images and logs the results."""
     trainer = self._trainer
     iteration = int(trainer.iteration.numpy())
+    train_metrics = self.evaluator.evaluate(
+      self._train_split.images, iteration, self._run.air.training.seed
+    )
     results = {}
-    for name, split in (
-      ("test", self._dataset.validation),
-      ("train", self._train_split),
+    for name, split, image_metrics in (
+      ("test", self._dataset.validation, self._validation_metrics()),
+      ("train", self._train_split, train_metrics),
     ):
-      image_metrics = self.evaluator.evaluate(
-        split.images, iteration, self._run.air.training.seed
-      )
       results[name] = evaluation.summarize(
         image_metrics, split.counts, self._run.air.model.num_steps
       )
@@ -158,7 +171,7 @@ class Recorder:
     rgb = figures.save(progress, folder / f"progress-{iteration:09d}.png")
     self._writer.image("progress", rgb, iteration)
     self._writer.flush()
-    image_metrics = self.evaluator.evaluate(images, iteration, seed)
+    image_metrics = self._validation_metrics()
     scan_policy = figures.scan_policy(
       image_metrics.windows, image_metrics.num_steps
     )
