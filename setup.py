@@ -6,7 +6,8 @@ import setuptools
 
 _README = pathlib.Path(__file__).parent / "README.md"
 
-_TEST = ["hypothesis>=6", "pytest>=8", "pytest-xdist>=3"]
+_CLUSTER = ["ray>=2.50,<3", "rich>=13"]  # for experiments.sweep
+_TEST = ["hypothesis>=6", "pytest>=8", "pytest-xdist>=3", *_CLUSTER]
 _DEV = ["ruff>=0.6", "mypy>=1.11"]
 
 setuptools.setup(
@@ -34,7 +35,11 @@ setuptools.setup(
     "tf-keras>=2.17,<2.22",  # required by tensorflow-probability
     "tqdm>=4.66",
   ],
-  extras_require={"test": _TEST, "dev": _TEST + _DEV},
+  extras_require={
+    "cluster": _CLUSTER,
+    "test": _TEST,
+    "dev": _TEST + _DEV,
+  },
   classifiers=[
     "License :: OSI Approved :: Apache Software License",
     "Programming Language :: Python :: 3",

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import sonnet as snt
 import tensorflow as tf
+import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
 
 from air import config as config_lib
 from air import modules, transformer
@@ -102,6 +104,7 @@ class AIRCell(snt.RNNCore):
     self,
     config: config_lib.ModelConfig,
     w_init: snt.initializers.Initializer,
+    initial_where: tfd.Normal | None = None,
     name: str | None = None,
   ):
     """Makes the cell.
@@ -109,6 +112,8 @@ class AIRCell(snt.RNNCore):
     Args:
       config: the shape of the model.
       w_init: of every weight matrix.
+      initial_where: what q(z_where) is about before training, batch shape
+        `[D]`; None: location 0, scale softplus(config.where_scale_bias).
       name: of the module.
     """
     super().__init__(name=name)
@@ -122,11 +127,16 @@ class AIRCell(snt.RNNCore):
     self.initial_lstm_state = snt.TrainableState(
       snt.LSTMState(hidden=zeros, cell=zeros), name="initial_lstm_state"
     )
+    location_bias, scale_bias = 0.0, config.where_scale_bias
+    if initial_where is not None:
+      location_bias = initial_where.loc
+      scale_bias = tfp.math.softplus_inverse(initial_where.scale)
     self.where_head = modules.GaussianParams(
       config.where_size,
-      config.where_scale_bias,
+      scale_bias,
       hidden_sizes,
       w_init,
+      location_bias,
       name="where_head",
     )
     self.glimpse_encoder = modules.Encoder(

@@ -1,8 +1,9 @@
 """Checkpoints: saved whole or not at all, verified before they are used.
 
-A checkpoint is a folder `iteration-NNNNNNNNN` with TensorFlow's files and
-`manifest.json`, the SHA-256 of each. The folder gets its name by a rename once
-everything in it is on disk.
+A checkpoint is a folder `iteration-NNNNNNNNN` with TensorFlow's files,
+`clock.json`, how long training took up to there, and `manifest.json`, the
+SHA-256 of each. The folder gets its name by a rename once everything in it is
+on disk.
 """
 
 import hashlib
@@ -18,10 +19,11 @@ import tensorflow as tf
 
 from air import files
 from air.model import AIRModel
-from air.training import Trainer
+from air.training import DivergedError, Trainer
 
 _NAME = re.compile(r"iteration-(\d{9})")
 _PREFIX = "state"
+_CLOCK = "clock.json"
 _MANIFEST = "manifest.json"
 
 
@@ -29,33 +31,37 @@ class CheckpointError(Exception):
   """A checkpoint that is damaged, or is not of this model."""
 
 
-def save(folder: pathlib.Path, trainer: Trainer, keep: int = 3) -> pathlib.Path:
+def save(
+  folder: pathlib.Path, trainer: Trainer, keep: int = 3, seconds: float = 0.0
+) -> pathlib.Path:
   """Saves the state of training.
 
   Args:
     folder: of the checkpoints.
     trainer: to be saved.
     keep: how many checkpoints to keep; older ones are removed.
+    seconds: that training took up to here.
 
   Returns:
     The checkpoint's folder.
 
   Raises:
-    CheckpointError: if a variable is not finite; nothing is written.
+    DivergedError: if a variable is not finite; nothing is written.
   """
-  path = folder / f"iteration-{int(trainer.iteration.numpy()):09d}"
+  path = folder / _name(int(trainer.iteration.numpy()))
   broken = [
     v.name
     for v in trainer.variables
     if v.dtype.is_floating and not np.all(np.isfinite(v.numpy()))
   ]
   if broken:
-    raise CheckpointError(f"not saved, for {broken[0]} is not finite")
+    raise DivergedError(f"not saved, for {broken[0]} is not finite")
   folder.mkdir(parents=True, exist_ok=True)
   files.remove_partial(folder)
   temporary = folder / f"{files.PARTIAL}{path.name}"
   temporary.mkdir()
   tf.train.Checkpoint(trainer=trainer).write(str(temporary / _PREFIX))
+  files.write_json(temporary / _CLOCK, {"seconds": seconds})
   sums = {}
   for file in sorted(temporary.iterdir()):
     sums[file.name] = _sha256(file)
@@ -90,6 +96,26 @@ def iteration_of(path: pathlib.Path) -> int:
   if match is None:
     raise ValueError(f"{path} is not the name of a checkpoint")
   return int(match[1])
+
+
+def seconds_at(folder: pathlib.Path, iteration: int) -> float:
+  """Returns how long training took up to a checkpoint.
+
+  Args:
+    folder: of the checkpoints.
+    iteration: of a checkpoint there, which has been verified.
+
+  Returns:
+    Seconds; 0 if it was saved by a version that did not note them.
+  """
+  path = folder / _name(iteration) / _CLOCK
+  if not path.exists():
+    return 0.0
+  return json.loads(path.read_text(encoding="utf-8"))["seconds"]
+
+
+def _name(iteration: int) -> str:
+  return f"iteration-{iteration:09d}"
 
 
 def verify(path: pathlib.Path) -> None:

@@ -114,14 +114,27 @@ class ModelConfig:
     "apply sigmoid to scales and tanh to shifts: of the sample (ours), of the"
     " Gaussian's location (code), or not at all",
   )
+  where_init: Literal["prior", "code"] = _field(
+    "prior",
+    "what q(z_where) is about when training starts: its prior at that time"
+    " (ours), or N(0, 1) by way of where_scale_bias (code)",
+  )
   where_scale_bias: float = _field(
-    0.5, "added to the raw scale of q(z_where) before softplus (code)"
+    0.5,
+    "added to the raw scale of q(z_where) before softplus, with"
+    " where_init=code (code)",
   )
   what_scale_bias: float = _field(
     0.5, "added to the raw scale of q(z_what) before softplus (code)"
   )
   presence_bias: float = _field(
     0.75, "added to the logit of every presence probability (code)"
+  )
+  presence_bound: float = _field(
+    5.0,
+    "B: logits of presence below -B are compressed to stay above -2 B, so that"
+    " their gradient does not vanish before there is something to paint"
+    " (ours); 0: they are not (code)",
   )
   canvas_multiplier: float = _field(
     0.5, "the sum of the painted objects is multiplied by this (code)"
@@ -161,26 +174,46 @@ class ModelConfig:
       f"no more than the image's {self.image_size}",
     )
     _check(self, "more than 0", lambda v: v > 0, "output_std")
+    _check(self, "at least 0", lambda v: v >= 0, "presence_bound")
+    _require(
+      self.where_init == "code" or self.where_squash != "locations",
+      "where_init", repr(self.where_init),
+      "code, for locations that are squashed",
+    )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
 class PriorConfig:
   """Priors on z_where and on the number of steps; z_what has N(0, 1)."""
 
+  where_scale_prior_mean_initial: float = _field(
+    -1.0,
+    "mean of the Gaussian prior on the scales of z_where at the start, before"
+    " any squash of samples: small windows (ours; post: 0)",
+  )
+  where_scale_prior_std_initial: float = _field(
+    0.15, "its standard deviation at the start (ours; post: 1)"
+  )
   where_scale_prior_mean: float = _field(
-    -0.7,
-    "mean of the Gaussian prior on the scales of z_where, before any squash"
-    " of samples (ours; post: 0)",
+    0.0, "the same mean once annealed (post)"
   )
   where_scale_prior_std: float = _field(
-    0.3, "its standard deviation (ours; post: 1)"
+    1.0, "the same standard deviation once annealed (post)"
+  )
+  where_scale_prior_hold: int = _field(
+    1_000, "iterations before that annealing starts (ours)"
+  )
+  where_scale_prior_anneal: int = _field(
+    3_000, "iterations that it takes (ours)"
   )
   where_shift_prior_mean: float = _field(
     0.0, "mean of the Gaussian prior on the shifts of z_where (post)"
   )
   where_shift_prior_std: float = _field(1.0, "its standard deviation (post)")
   steps_prior_initial: float = _field(
-    1.0, "success probability of the geometric prior at the start (post)"
+    1e-5,
+    "success probability of the geometric prior at the start (ours: that of"
+    " the end; post: close to 1)",
   )
   steps_prior_final: float = _field(
     1e-5, "success probability of the geometric prior at the end (post)"
@@ -192,7 +225,7 @@ class PriorConfig:
     0, "iterations before annealing starts (ours; code: 1000)"
   )
   steps_prior_anneal: int = _field(
-    10_000, "iterations that annealing takes (ours; post: 100,000)"
+    0, "iterations that annealing takes (ours; post: 100,000)"
   )
   steps_prior_normalize: bool = _field(
     True,
@@ -204,11 +237,18 @@ class PriorConfig:
     _check_types(self)
     _check_choices(self)
     _check_finite(self)
-    stds = ("where_scale_prior_std", "where_shift_prior_std")
+    stds = (
+      "where_scale_prior_std_initial",
+      "where_scale_prior_std",
+      "where_shift_prior_std",
+    )
     _check(self, "more than 0", lambda v: v > 0, *stds)
     probabilities = ("steps_prior_initial", "steps_prior_final")
     _check(self, "in (0, 1]", lambda v: 0 < v <= 1, *probabilities)
-    iterations = ("steps_prior_hold", "steps_prior_anneal")
+    iterations = (
+      *("where_scale_prior_hold", "where_scale_prior_anneal"),
+      *("steps_prior_hold", "steps_prior_anneal"),
+    )
     _check(self, "at least 0", lambda v: v >= 0, *iterations)
 
 
@@ -223,7 +263,7 @@ class TrainingConfig:
     " (reinforce, post)",
   )
   batch_size: int = _field(64, "images in a batch (code)")
-  learning_rate: float = _field(1e-4, "of the model (code)")
+  learning_rate: float = _field(5e-5, "of the model (ours; code: 1e-4)")
   baseline_learning_rate_ratio: float = _field(
     10.0, "the baseline's learning rate over the model's (post)"
   )
@@ -232,6 +272,11 @@ class TrainingConfig:
   rmsprop_epsilon: float = _field(
     1e-10, "added to the gradient's variance (code)"
   )
+  presence_warmup: int = _field(
+    0,
+    "iterations in which every presence probability is 1/2, while the decoder"
+    " learns to paint (code)",
+  )
   presence_floor_initial: float = _field(
     0.3,
     "weight of the fair coin that each presence probability is mixed with at"
@@ -239,7 +284,7 @@ class TrainingConfig:
   )
   presence_floor_final: float = _field(1e-3, "the same at the end (code)")
   presence_floor_anneal: int = _field(
-    2_000, "iterations over which that weight falls linearly (ours)"
+    3_000, "iterations over which that weight falls linearly (ours)"
   )
   seed: int = _field(0, "of weights, noise and order of the images")
 
@@ -254,7 +299,8 @@ class TrainingConfig:
     _check(self, "in [0, 1)", lambda v: 0 <= v < 1, "rmsprop_momentum")
     floors = ("presence_floor_initial", "presence_floor_final")
     _check(self, "in [0, 1)", lambda v: 0 <= v < 1, *floors)
-    _check(self, "at least 0", lambda v: v >= 0, "presence_floor_anneal")
+    iterations = ("presence_warmup", "presence_floor_anneal")
+    _check(self, "at least 0", lambda v: v >= 0, *iterations)
     _check(self, "in [0, 2^31)", lambda v: 0 <= v < 2**31, "seed")
 
 

@@ -92,9 +92,11 @@ class Evaluator:
     model = self._model
     batch_size = images.shape[0]
     output = self._infer_batch(images, key, iteration)
-    terms = model.elbo_terms(output, model.final_steps_prior())
+    terms = model.elbo_terms(output, model.final_priors())
     at_means = model(output.images, model.zero_noise(batch_size))
-    annealed = output.num_steps_posterior().kl_to(model.steps_prior(iteration))
+    annealed = output.num_steps_posterior().kl_to(
+      model.priors(iteration).log_num_steps
+    )
     objective = model.objective(output, terms)
     everywhere = tf.ones([batch_size])
     reconstruction = terms.expected_reconstruction()
@@ -176,7 +178,7 @@ class Evaluator:
   def _log_weights_of_batch(self, images, key, iteration) -> tf.Tensor:
     output = self._infer_batch(images, key, iteration)
     return self._model.log_importance_weights(
-      output, self._model.final_steps_prior()
+      output, self._model.final_priors()
     )
 
 

@@ -1,14 +1,16 @@
 """The pictures of the blog post. The only user of matplotlib."""
 
 import pathlib
+import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import matplotlib
 
 matplotlib.use("Agg")
 
 import numpy as np
-from matplotlib import patches
+from matplotlib import lines, patches
 from matplotlib import pyplot as plt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -17,6 +19,8 @@ from PIL import Image
 from air import files, transformer
 from air.model import AIROutput
 
+# Blue and vermilion of Okabe and Ito, which colour-blind readers tell apart.
+_SUCCESS_COLOUR, _FAILURE_COLOUR = "#0072B2", "#D55E00"
 _STEP_COLOURS = ("red", "green", "blue", "gold", "magenta", "cyan")
 
 
@@ -122,6 +126,72 @@ def accuracy_curve(evaluations: Sequence[Mapping]) -> Figure:
   )
   axis.grid(alpha=0.3)
   axis.legend(loc="lower right")
+  return figure
+
+
+class Curve(NamedTuple):
+  """The counting accuracy of a run while it trained.
+
+  Attributes:
+    iterations: of the evaluations.
+    accuracies: at the evaluations.
+    succeeded: whether the run did, in the end.
+  """
+
+  iterations: Sequence[int]
+  accuracies: Sequence[float]
+  succeeded: bool
+
+
+def accuracy_curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
+  """The curves of all runs and their median, a panel per configuration.
+
+  Args:
+    panels: the runs of each configuration, at least one.
+  """
+  columns = min(len(panels), 3)
+  rows = -(-len(panels) // columns)
+  figure, axes = plt.subplots(
+    rows,
+    columns,
+    figsize=(1.0 + 4.0 * columns, 0.5 + 3.2 * rows),
+    sharey=True,
+    squeeze=False,
+    layout="constrained",
+  )
+  styles: dict[bool, dict[str, Any]] = {
+    True: {"color": _SUCCESS_COLOUR, "linestyle": "-", "linewidth": 0.8},
+    False: {"color": _FAILURE_COLOUR, "linestyle": "--", "linewidth": 0.8},
+  }
+  median_style: dict[str, Any] = {"color": "black", "linewidth": 1.6}
+  for axis, (name, curves) in zip(axes.flat, panels.items(), strict=False):
+    by_iteration: dict[int, list[float]] = {}
+    for curve in curves:
+      axis.plot(curve.iterations, curve.accuracies, **styles[curve.succeeded])
+      for i, accuracy in zip(curve.iterations, curve.accuracies, strict=True):
+        by_iteration.setdefault(i, []).append(accuracy)
+    iterations = sorted(by_iteration)
+    medians = [np.median(by_iteration[i]) for i in iterations]
+    axis.plot(iterations, medians, **median_style)
+    succeeded = sum(curve.succeeded for curve in curves)
+    title = f"{name.replace(',', ', ')}: {succeeded} of {len(curves)}"
+    title = textwrap.fill(title, 48)
+    axis.set_title(title, fontsize=10)
+    axis.set(xlabel="iteration", ylim=(0.0, 1.02))
+    axis.grid(alpha=0.3)
+  for axis in axes.flat[len(panels) :]:
+    axis.set_axis_off()
+  for axis in axes[:, 0]:
+    axis.set_ylabel("counting accuracy (validation)")
+  handles = [
+    lines.Line2D([], [], label=label, **style)
+    for label, style in (
+      ("success", styles[True]),
+      ("failure", styles[False]),
+      ("median", median_style),
+    )
+  ]
+  figure.legend(handles=handles, loc="outside lower center", ncols=3)
   return figure
 
 

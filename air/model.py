@@ -62,7 +62,14 @@ class AIRModel(snt.Module):
     self._estimator = estimators.ESTIMATORS[config.training.estimator]
     model_config = config.model
     w_init = modules.FanInNormal(tf.constant([config.training.seed, 0]))
-    self.cell = cell_lib.AIRCell(model_config, w_init, name="cell")
+    initial_where = None
+    if model_config.where_init == "prior":
+      initial_where = prior.where_prior(
+        config.prior, model_config.where_size, 0.0
+      )
+    self.cell = cell_lib.AIRCell(
+      model_config, w_init, initial_where, name="cell"
+    )
     self.presence_head = modules.ScalarHead(
       model_config.presence_hidden_sizes,
       w_init,
@@ -87,7 +94,7 @@ class AIRModel(snt.Module):
       tf.zeros([1, *self.config.model.image_size]), self.zero_noise(1)
     )
     if self.baseline is not None:
-      self._reinforce(output, self.elbo_terms(output, self.final_steps_prior()))
+      self._reinforce(output, self.elbo_terms(output, self.final_priors()))
 
   @property
   def model_variables(self) -> tuple[tf.Variable, ...]:
@@ -177,7 +184,10 @@ class AIRModel(snt.Module):
 
   def _presence_logits(self, hidden: tf.Tensor) -> tf.Tensor:
     """Returns `[B, T]`, logits of p_1..p_T, of h_1..h_T `[T, B, F]`."""
-    logits = self.presence_head(tf.reshape(hidden, [-1, hidden.shape[-1]]))
+    logits = prior.compress_below(
+      self.presence_head(tf.reshape(hidden, [-1, hidden.shape[-1]])),
+      self.config.model.presence_bound,
+    )
     return tf.transpose(tf.reshape(logits, hidden.shape[:2]))
 
   def _decode(self, what: tf.Tensor) -> tf.Tensor:
@@ -185,48 +195,47 @@ class AIRModel(snt.Module):
     glimpses = self.decoder(tf.reshape(what, [-1, what.shape[-1]]))
     return tf.reshape(glimpses, [*what.shape[:2], *glimpses.shape[1:]])
 
-  def where_prior(self) -> tfd.Normal:
-    """Returns p(z_where), batch shape `[D]`, before any squash of samples."""
-    config = self.config.prior
-    scale = (config.where_scale_prior_mean, config.where_scale_prior_std)
-    shift = (config.where_shift_prior_mean, config.where_shift_prior_std)
-    if self.config.model.where_size == 4:
-      entries = [scale, shift, scale, shift]
-    else:
-      entries = [scale, shift, shift]
-    means, stds = zip(*entries, strict=True)
-    return tfd.Normal(list(means), list(stds))
-
   def log_success_probability(self, iteration: tf.Tensor | int) -> tf.Tensor:
     """Returns log s of the geometric prior at the iteration, `[]` float64."""
     return prior.log_success_probability(self.config.prior, iteration)
 
-  def steps_prior(self, iteration: tf.Tensor | int) -> tf.Tensor:
-    """Returns log p(n) `[T + 1]` as annealed at the iteration `[]`, nats."""
-    return prior.geometric_log_probs(
-      self.log_success_probability(iteration),
-      self.config.model.num_steps,
-      self.config.prior.steps_prior_normalize,
+  def priors(self, iteration: tf.Tensor | int) -> prior.Priors:
+    """Returns the priors as annealed at the iteration `[]`."""
+    config = self.config.prior
+    fraction = prior.annealed_fraction(
+      iteration, config.where_scale_prior_hold, config.where_scale_prior_anneal
+    )
+    return prior.Priors(
+      prior.where_prior(config, self.config.model.where_size, fraction),
+      prior.geometric_log_probs(
+        self.log_success_probability(iteration),
+        self.config.model.num_steps,
+        config.steps_prior_normalize,
+      ),
     )
 
-  def final_steps_prior(self) -> tf.Tensor:
-    """Returns log p(n) `[T + 1]` once annealed, always normalised, nats.
+  def final_priors(self) -> prior.Priors:
+    """Returns the priors once annealed, p(n) always normalised.
 
-    Values of the ELBO under it compare across iterations and papers.
+    Values of the ELBO under them compare across iterations and papers.
     """
-    log_success = math.log(self.config.prior.steps_prior_final)
-    return prior.geometric_log_probs(
-      tf.constant(log_success, tf.float64), self.config.model.num_steps
+    config = self.config.prior
+    log_success = tf.constant(math.log(config.steps_prior_final), tf.float64)
+    return prior.Priors(
+      prior.where_prior(config, self.config.model.where_size, 1.0),
+      prior.geometric_log_probs(log_success, self.config.model.num_steps),
     )
 
   def presence_floor(self, iteration: tf.Tensor | int) -> tf.Tensor:
     """Returns the weight of the fair coin at the iteration, `[]` float32."""
     config = self.config.training
     initial, final = config.presence_floor_initial, config.presence_floor_final
-    if not config.presence_floor_anneal:
-      return tf.constant(final, tf.float32)
-    fraction = tf.cast(iteration, tf.float32) / config.presence_floor_anneal
-    return initial + (final - initial) * tf.minimum(fraction, 1.0)
+    fraction = tf.cast(
+      prior.annealed_fraction(iteration, 0, config.presence_floor_anneal),
+      tf.float32,
+    )
+    floor = initial + (final - initial) * fraction
+    return tf.where(iteration < config.presence_warmup, 1.0, floor)
 
   def log_likelihoods(self, output: AIROutput) -> tf.Tensor:
     """Returns log p(x | canvas_n) `[B, T + 1]`, n = 0..T, nats."""
@@ -240,13 +249,13 @@ class AIRModel(snt.Module):
     return -0.5 / std**2 * tf.stack(squared_errors, axis=-1) - constant
 
   def elbo_terms(
-    self, output: AIROutput, steps_log_prior: tf.Tensor
+    self, output: AIROutput, priors: prior.Priors
   ) -> estimators.ElboTerms:
     """Returns the terms of the ELBO per image.
 
     Args:
       output: of the model.
-      steps_log_prior: `[T + 1]`, log p(n), see `steps_prior`.
+      priors: see the method of this name.
     """
     steps = output.steps
     posterior = output.num_steps_posterior()
@@ -254,14 +263,14 @@ class AIRModel(snt.Module):
       tfd.Normal(0.0, 1.0)
     )  # [T, B, Z]
     kl_where = tfd.Normal(steps.where_loc, steps.where_scale).kl_divergence(
-      self.where_prior()
+      priors.where
     )  # [T, B, D]
     return estimators.ElboTerms(
       log_likelihoods=self.log_likelihoods(output),
       probs=posterior.probs(),
       log_probs=posterior.log_probs(),
       survival=posterior.survival(),
-      kl_num_steps=posterior.kl_to(steps_log_prior),
+      kl_num_steps=posterior.kl_to(priors.log_num_steps),
       kl_what=tf.transpose(tf.reduce_sum(kl_what, axis=-1)),
       kl_where=tf.transpose(tf.reduce_sum(kl_where, axis=-1)),
     )
@@ -293,7 +302,7 @@ class AIRModel(snt.Module):
     return self._estimator.objective(terms, output.num_steps, baseline)
 
   def log_importance_weights(
-    self, output: AIROutput, steps_log_prior: tf.Tensor
+    self, output: AIROutput, priors: prior.Priors
   ) -> tf.Tensor:
     """Returns log p(x, n, z) - log q(n, z|x) `[B]` of the sampled n and z.
 
@@ -302,13 +311,13 @@ class AIRModel(snt.Module):
 
     Args:
       output: of the model.
-      steps_log_prior: `[T + 1]`, log p(n).
+      priors: see the method of this name.
     """
     steps = output.steps
     log_ratio_what = tfd.Normal(0.0, 1.0).log_prob(steps.what) - tfd.Normal(
       steps.what_loc, steps.what_scale
     ).log_prob(steps.what)  # [T, B, Z]
-    log_ratio_where = self.where_prior().log_prob(steps.where) - tfd.Normal(
+    log_ratio_where = priors.where.log_prob(steps.where) - tfd.Normal(
       steps.where_loc, steps.where_scale
     ).log_prob(steps.where)  # [T, B, D]
     log_ratio = tf.reduce_sum(log_ratio_what, axis=-1) + tf.reduce_sum(
@@ -319,7 +328,7 @@ class AIRModel(snt.Module):
     log_ratios = tf.pad(log_ratios, [[0, 0], [1, 0]])  # [B, T + 1]
     log_weights = (
       self.log_likelihoods(output)
-      + steps_log_prior
+      + priors.log_num_steps
       - output.num_steps_posterior().log_probs()
       + log_ratios
     )  # [B, T + 1]

@@ -187,28 +187,35 @@ class GaussianParams(snt.Module):
   def __init__(
     self,
     size: int,
-    scale_bias: float,
+    scale_bias: float | Sequence[float],
     hidden_sizes: Sequence[int],
     w_init: snt.initializers.Initializer,
+    location_bias: float | Sequence[float] = 0.0,
     name: str | None = None,
   ):
     """Makes the module.
 
     Args:
       size: of the Gaussian variable.
-      scale_bias: added to the raw scale: scale = softplus(raw + bias).
+      scale_bias: added to the raw scale: scale = softplus(raw + bias); one
+        number, or `[size]`.
       hidden_sizes: of the layers before the output.
       w_init: of every weight matrix.
+      location_bias: added to the location; one number, or `[size]`.
       name: of the module.
     """
     super().__init__(name=name)
     self._scale_bias = scale_bias
+    self._location_bias = location_bias
     self._mlp = MLP([*hidden_sizes, 2 * size], w_init)
 
   def __call__(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns location and scale, each `[B, size]`, of inputs `[B, F]`."""
     location, raw_scale = tf.split(self._mlp(inputs), 2, axis=-1)
-    return location, tf.nn.softplus(raw_scale + self._scale_bias)
+    return (
+      location + self._location_bias,
+      tf.nn.softplus(raw_scale + self._scale_bias),
+    )
 
 
 class ScalarHead(snt.Module):

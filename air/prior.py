@@ -1,10 +1,12 @@
 """The number of steps: its posterior, its prior and their divergence.
 
 All of it in log space: the prior's success probability starts within 1e-15 of
-one, where float32 arithmetic on probabilities has nothing left to say.
+one, where float32 arithmetic on probabilities has nothing left to say. And the
+prior on z_where.
 """
 
 import math
+from typing import NamedTuple
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -15,6 +17,18 @@ from air import config as config_lib
 # Logarithms are floored here: far below the smallest float32 (e^-103), so that
 # no probability changes, and finite, so that 0 * log 0 and its gradient are.
 _LOG_ZERO = -1e4
+
+
+class Priors(NamedTuple):
+  """The priors that change in training; z_what always has N(0, 1).
+
+  Attributes:
+    where: p(z_where), batch shape `[D]`, before any squash of samples.
+    log_num_steps: `[T + 1]`, log p(n) for n = 0..T, nats.
+  """
+
+  where: tfd.Normal
+  log_num_steps: tf.Tensor
 
 
 class NumStepsDistribution(tfd.Distribution):
@@ -156,6 +170,50 @@ def count_leading_ones(presence: tf.Tensor) -> tf.Tensor:
   return tf.reduce_sum(leading, axis=-1)
 
 
+def annealed_fraction(
+  iteration: tf.Tensor | int, hold: int, anneal: int
+) -> tf.Tensor:
+  """Returns 0 up to iteration `hold`, 1 from `hold + anneal` on, `[]` float64.
+
+  Linear in between; without annealing it steps from 0 to 1 at `hold`.
+  """
+  elapsed = tf.cast(iteration, tf.float64) - float(hold)
+  if anneal:
+    return tf.clip_by_value(elapsed / float(anneal), 0.0, 1.0)
+  return tf.cast(elapsed >= 0.0, tf.float64)
+
+
+def where_prior(
+  config: config_lib.PriorConfig, where_size: int, fraction: tf.Tensor | float
+) -> tfd.Normal:
+  """Returns p(z_where), batch shape `[where_size]`, before any squash.
+
+  Args:
+    config: the prior at the start and at the end.
+    where_size: 4 for (sx, tx, sy, ty), 3 for (s, tx, ty).
+    fraction: `[]`, how far between the two; the mean of the scales goes there
+      linearly, their standard deviation exponentially.
+  """
+  fraction = tf.cast(fraction, tf.float32)
+  mean = (
+    config.where_scale_prior_mean_initial * (1.0 - fraction)
+    + config.where_scale_prior_mean * fraction
+  )
+  std = tf.exp(
+    math.log(config.where_scale_prior_std_initial) * (1.0 - fraction)
+    + math.log(config.where_scale_prior_std) * fraction
+  )
+  scale = (mean, std)
+  shift = (config.where_shift_prior_mean, config.where_shift_prior_std)
+  means, stds = zip(
+    *(
+      [scale, shift, scale, shift] if where_size == 4 else [scale, shift, shift]
+    ),
+    strict=True,
+  )
+  return tfd.Normal(tf.stack(means), tf.stack(stds))
+
+
 def log_success_probability(
   config: config_lib.PriorConfig, iteration: tf.Tensor
 ) -> tf.Tensor:
@@ -172,12 +230,9 @@ def log_success_probability(
   Returns:
     `[]` float64: float32 cannot tell 1 - 1e-15 from 1.
   """
-  elapsed = tf.cast(iteration, tf.float64) - float(config.steps_prior_hold)
-  if config.steps_prior_anneal:
-    fraction = elapsed / float(config.steps_prior_anneal)
-  else:
-    fraction = tf.cast(elapsed >= 0.0, tf.float64)
-  fraction = tf.clip_by_value(fraction, 0.0, 1.0)
+  fraction = annealed_fraction(
+    iteration, config.steps_prior_hold, config.steps_prior_anneal
+  )
   initial, final = config.steps_prior_initial, config.steps_prior_final
   if config.steps_prior_schedule == "exponential":
     log_initial, log_final = math.log(initial), math.log(final)
@@ -209,6 +264,24 @@ def geometric_log_probs(
   return tf.cast(log_probs, tf.float32)
 
 
+def compress_below(logits: tf.Tensor, bound: float) -> tf.Tensor:
+  """Returns logits compressed to stay above -2 B, changed only below -B.
+
+  There -B - u becomes -B - B u / (B + u), whose gradient falls as 1 / u^2,
+  where that of a sigmoid falls exponentially: a presence probability that
+  training has driven far down, while there was nothing worth painting yet, can
+  come up again.
+
+  Args:
+    logits: any shape.
+    bound: B, at least 0; 0: nothing is changed.
+  """
+  if not bound:
+    return logits
+  excess = tf.nn.relu(-logits - bound)
+  return tf.maximum(logits, -bound) - bound * excess / (bound + excess)
+
+
 def mix_with_fair_coin(logits: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
   """Returns the logits of weight / 2 + (1 - weight) sigmoid(logits).
 
@@ -217,11 +290,11 @@ def mix_with_fair_coin(logits: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
 
   Args:
     logits: any shape.
-    weight: `[]` float32 in [0, 1).
+    weight: `[]` float32 in [0, 1]; at 1 the logits have no gradient.
   """
   weight = tf.convert_to_tensor(weight, tf.float32)
   log_coin = tf.math.log(tf.maximum(0.5 * weight, 1e-30))
-  log_rest = tf.math.log1p(-weight)
+  log_rest = tf.math.log(tf.maximum(1.0 - weight, 1e-30))
 
   def log_mixture(log_prob):
     return tfp.math.log_add_exp(log_coin, log_rest + log_prob)

@@ -17,6 +17,10 @@ _NOISE_STREAM = 1
 _ORDER_STREAM = 2
 
 
+class DivergedError(Exception):
+  """A term of the loss or a variable is not finite; the message says which."""
+
+
 class StepMetrics(NamedTuple):
   """Means over a batch, `[]`, in nats; the KL terms under the annealed prior.
 
@@ -235,7 +239,7 @@ class Trainer(tf.Module):
     model = self.model
     with tf.GradientTape() as tape:
       output = model(images, step_noise, model.presence_floor(iteration))
-      terms = model.elbo_terms(output, model.steps_prior(iteration))
+      terms = model.elbo_terms(output, model.priors(iteration))
       objective = model.objective(output, terms)
       # Neither part has a gradient in the other's variables.
       loss = objective.loss + objective.baseline_loss

@@ -4,7 +4,11 @@ import contextlib
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
+
+# When the process started, but for Python itself, by `time.monotonic`.
+STARTED = time.monotonic()
 
 
 @contextlib.contextmanager

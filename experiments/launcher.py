@@ -9,9 +9,10 @@ from absl import flags
 
 from air.checkpoints import CheckpointError
 from air.config import ConfigError
+from air.training import DivergedError
 from data.mnist import DataError
 
-_GROUPS = ("run", "data", "model", "prior", "training")
+_GROUPS = ("sweep", "run", "data", "model", "prior", "training")
 
 
 class UsageError(Exception):
@@ -24,6 +25,7 @@ _USER_ERRORS = (
   CheckpointError,
   ConfigError,
   DataError,
+  DivergedError,
   OSError,
   UsageError,
   flags.Error,
@@ -55,7 +57,8 @@ def run(
   if any(argument in ("--help", "-help", "-h") for argument in argv[1:]):
     print(doc)
     for group in _GROUPS:
-      print(flag_values.module_help(group))
+      if group_help := flag_values.module_help(group):
+        print(group_help)
     return 0
   try:
     positional = flag_values(argv)[1:]

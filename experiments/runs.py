@@ -1,6 +1,7 @@
 """A run's folder: what is in it, and whether one can go on with it.
 
-config.json         the configuration, all that changes the run's numbers
+config.json         the configuration, all that changes the run's numbers, and
+                    the machine that it was last trained on
 flags.txt           a flagfile that repeats the run
 checkpoints/        see air/checkpoints.py
 events.out.tfevents.*  TensorBoard
@@ -8,6 +9,8 @@ metrics.jsonl       one line per evaluation on the validation images
 figures/            pictures, by iteration
 evaluation.json     the last evaluation by `experiments.evaluate`, or at the
                     end of training
+diverged.txt        why the run cannot go on, if it cannot
+train.log           what training printed, if `experiments.sweep` started it
 """
 
 import contextlib
@@ -24,12 +27,14 @@ from absl import flags
 
 from air import config as air_config
 from air import files, summaries
+from air.training import DivergedError
 from data.dataset import Dataset, load_arrays, load_or_generate
-from experiments import configuration
+from experiments import configuration, machine
 from experiments.launcher import UsageError
 
 # Of the files in a run's folder; a run of another format is refused.
 FORMAT = 1
+LOG = "train.log"
 _LOCK = ".lock"
 
 
@@ -68,6 +73,11 @@ class Run:
   def evaluation(self) -> pathlib.Path:
     """The file with the last evaluation."""
     return self.folder / "evaluation.json"
+
+  @property
+  def diverged(self) -> pathlib.Path:
+    """The file that says why the run cannot go on."""
+    return self.folder / "diverged.txt"
 
   @property
   def metrics(self) -> pathlib.Path:
@@ -183,8 +193,9 @@ def opened(run: Run, flag_values: flags.FlagValues) -> Iterator[None]:
         f"run_dir is {folder}, in which another process is training"
       ) from None
     if config.exists():
-      _check_same(load(folder), run)
+      check_same(load(folder), run)
     files.remove_partial(folder)
+    run.diverged.unlink(missing_ok=True)
     files.write_json(
       config,
       {
@@ -194,21 +205,35 @@ def opened(run: Run, flag_values: flags.FlagValues) -> Iterator[None]:
         "jit_compile": run.jit_compile,
         "digit_source": run.digit_source,
         "data_digest": run.data_digest,
+        "machine": machine.describe(),
       },
     )
     files.write_text(folder / "flags.txt", flags_text(flag_values))
-    yield
+    try:
+      yield
+    except DivergedError as error:
+      files.write_text(run.diverged, f"{error}\n")
+      raise
 
 
 def _is_new(folder: pathlib.Path) -> bool:
-  """Is it empty, but for what a run killed at its very start leaves?"""
+  """Is it empty, but for what is there before a run's first file?"""
   return folder.is_dir() and all(
-    path.name == _LOCK or path.name.startswith(files.PARTIAL)
+    path.name in (_LOCK, LOG) or path.name.startswith(files.PARTIAL)
     for path in folder.iterdir()
   )
 
 
-def _check_same(before: Run, now: Run) -> None:
+def check_same(before: Run, now: Run) -> None:
+  """Checks that nothing that changes a run's numbers has changed.
+
+  Args:
+    before: the run in the folder.
+    now: the run that is to go on there.
+
+  Raises:
+    UsageError: if something has; it names the flags.
+  """
   settings_before, settings_now = before.settings(), now.settings()
   changed = [
     f"--{name}={settings_now[name]} (was {settings_before[name]})"
@@ -219,7 +244,7 @@ def _check_same(before: Run, now: Run) -> None:
     raise UsageError(
       f"run_dir is {now.folder}, whose run was started with other flags: "
       + ", ".join(changed)
-      + "; expected the same flags or another --run_dir"
+      + "; expected the same flags or another folder"
     )
   _check_digest(before, now.digit_source, now.data_digest)
 

@@ -9,19 +9,21 @@ Started again on the same folder, it goes on where it stopped.
 
 import json
 import math
-import signal
 import sys
+import time
 from typing import Any
 
 from absl import flags
 
+import experiments
 from air import checkpoints, evaluation, figures, files, summaries
 from air.evaluation import Evaluator, ImageMetrics
-from air.training import StepMetrics, Trainer
+from air.training import DivergedError, StepMetrics, Trainer
 from data.dataset import Dataset
 from experiments import configuration, evaluate, launcher, runs
 from experiments.launcher import UsageError
 from experiments.progress import Progress
+from experiments.stopping import StopSignal
 
 # The training images on which `<tag>/train` is evaluated, and the validation
 # images in the progress figure.
@@ -31,10 +33,20 @@ _PROGRESS_IMAGES = 10
 
 def define_flags(flag_values: flags.FlagValues) -> None:
   """Defines this binary's flags."""
-  options = {"flag_values": flag_values, "module_name": "run"}
   flags.DEFINE_string(
-    "run_dir", None, "the run's folder", required=True, **options
+    "run_dir",
+    None,
+    "the run's folder",
+    required=True,
+    flag_values=flag_values,
+    module_name="run",
   )
+  define_training_flags(flag_values)
+
+
+def define_training_flags(flag_values: flags.FlagValues) -> None:
+  """Defines the flags of a run, wherever its folder is."""
+  options = {"flag_values": flag_values, "module_name": "run"}
   for name, default, help_text in (
     ("iterations", 10_000, "iterations in all"),
     ("eval_every", 1_000, "iterations between evaluations"),
@@ -50,44 +62,25 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   configuration.define_flags(flag_values)
 
 
-class _StopSignal:
-  """Within it, the first SIGINT or SIGTERM is only remembered.
-
-  A second one has its usual effect.
-
-  Attributes:
-    number: of the signal that came; None: none did.
-  """
-
-  _NUMBERS = (signal.SIGINT, signal.SIGTERM)
-
-  def __init__(self):
-    self.number: int | None = None
-    self._handlers: list[Any] = []
-
-  def __enter__(self) -> "_StopSignal":
-    self._handlers = [signal.signal(n, self._receive) for n in self._NUMBERS]
-    return self
-
-  def __exit__(self, *_) -> None:
-    self._restore()
-
-  def _receive(self, number, frame):
-    del frame
-    self.number = number
-    self._restore()
-    print("stopping after the present iterations", file=sys.stderr)
-
-  def _restore(self):
-    for number, handler in zip(self._NUMBERS, self._handlers, strict=True):
-      signal.signal(number, handler)
-
-
 class Recorder:
   """Evaluates, draws and logs a run while it trains."""
 
-  def __init__(self, run: runs.Run, trainer: Trainer, dataset: Dataset):
-    """Opens the run's log, to go on from the trainer's iteration."""
+  def __init__(
+    self,
+    run: runs.Run,
+    trainer: Trainer,
+    dataset: Dataset,
+    seconds_before: float,
+  ):
+    """Opens the run's log, to go on from the trainer's iteration.
+
+    Args:
+      run: to be recorded.
+      trainer: of the run.
+      dataset: of the run.
+      seconds_before: how long earlier processes trained up to here.
+    """
+    self._seconds_before = seconds_before
     self._run = run
     self._trainer = trainer
     self._dataset = dataset
@@ -99,6 +92,11 @@ class Recorder:
     if not self.evaluations:
       settings = json.dumps(run.settings(), indent=2)
       self._writer.text("configuration", f"```\n{settings}\n```", 0)
+
+  def seconds(self) -> float:
+    """Returns how long the run has trained, start of the process included."""
+    elapsed = time.monotonic() - experiments.STARTED
+    return round(self._seconds_before + elapsed, 3)
 
   def _validation_metrics(self) -> ImageMetrics:
     """Returns the metrics of the validation images, evaluated only once."""
@@ -136,7 +134,12 @@ class Recorder:
     self._writer.scalars(summaries.schedule_scalars(trainer), iteration)
     self._log_gradients(iteration)
     self._writer.flush()
-    result = {"iteration": iteration, "split": "validation", **results["test"]}
+    result = {
+      "iteration": iteration,
+      "split": "validation",
+      "seconds": self.seconds(),
+      **results["test"],
+    }
     self.evaluations.append(result)
     self._run.write_metrics(self.evaluations)
     return result
@@ -202,7 +205,7 @@ def _check_finite(metrics: StepMetrics, run: runs.Run, iteration: int) -> None:
     # The loss is the sum of its terms; one of them says more.
     terms = [text for text in broken if not text.startswith("loss ")]
     kept = [str(path) for path in checkpoints.find(run.checkpoints)]
-    raise UsageError(
+    raise DivergedError(
       f"the run stopped, for {', '.join(terms or broken)} at iteration"
       f" {iteration}; its last good checkpoint is {[*kept, 'none'][0]}; try a"
       " lower --learning_rate"
@@ -234,10 +237,19 @@ def train(
     flag_values.figure_every,
     flag_values.checkpoint_every,
   )
+
+  def save() -> None:
+    checkpoints.save(
+      run.checkpoints,
+      trainer,
+      flag_values.keep_checkpoints,
+      recorder.seconds(),
+    )
+
   iteration = int(trainer.iteration.numpy())
   saved = iteration
   progress = Progress(iteration, last)
-  with _StopSignal() as stop:
+  with StopSignal("stopping after the present iterations") as stop:
     if iteration < last and flag_values.jit_compile:
       # Before anything else: it takes the most memory.
       progress.write("compiling the training step, some 15 seconds")
@@ -262,10 +274,10 @@ def train(
         recorder.draw()
       # After what was logged up to here, so that nothing logged is lost.
       if saves:
-        checkpoints.save(run.checkpoints, trainer, flag_values.keep_checkpoints)
+        save()
         saved = iteration
     if saved < iteration:
-      checkpoints.save(run.checkpoints, trainer, flag_values.keep_checkpoints)
+      save()
   progress.close()
   if iteration < last and stop.number is not None:
     print(
@@ -300,6 +312,7 @@ def _train_and_evaluate(
   )
   if iteration is None:
     run.drop_after(-1)
+    seconds_before = 0.0
   else:
     if iteration > flag_values.iterations:
       raise UsageError(
@@ -308,7 +321,8 @@ def _train_and_evaluate(
       )
     print(f"going on from iteration {iteration}", file=sys.stderr)
     run.drop_after(iteration)
-  recorder = Recorder(run, trainer, dataset)
+    seconds_before = checkpoints.seconds_at(run.checkpoints, iteration)
+  recorder = Recorder(run, trainer, dataset, seconds_before)
   status = train(run, trainer, recorder, flag_values)
   recorder.close()
   if status:

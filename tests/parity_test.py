@@ -151,7 +151,7 @@ class Port:
     model, data = self.model, self.data
     floor = model.presence_floor(self.iteration)
     output = model(self.images, self.noise, floor)
-    terms = model.elbo_terms(output, model.steps_prior(self.iteration))
+    terms = model.elbo_terms(output, model.priors(self.iteration))
     objective = model.objective(output, terms)
     steps = output.steps
     num_steps = output.num_steps.numpy()

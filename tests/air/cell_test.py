@@ -41,7 +41,9 @@ def step_of(sequence, step):
 @pytest.mark.parametrize("squash", ["samples", "locations", "none"])
 def test_shapes_and_unroll_by_sonnet(parametrization, squash):
   cell, images, step_noise = make(
-    where_parametrization=parametrization, where_squash=squash
+    where_parametrization=parametrization,
+    where_squash=squash,
+    where_init="code",
   )
   assert isinstance(cell, snt.RNNCore)
   state = cell.initial_state(3, images)
@@ -88,7 +90,7 @@ def test_squash_of_samples_gives_the_window():
 
 
 def test_squash_of_locations_leaves_the_samples_as_they_are():
-  cell, images, step_noise = make(where_squash="locations")
+  cell, images, step_noise = make(where_squash="locations", where_init="code")
   output, _ = cell(step_of(step_noise, 0), cell.initial_state(3, images))
   np.testing.assert_array_equal(output.window, output.where)
   assert np.all(output.where_loc[:, ::2] > 0)

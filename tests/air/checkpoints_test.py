@@ -10,7 +10,7 @@ import pytest
 from air import checkpoints
 from air.checkpoints import CheckpointError
 from air.model import AIRModel
-from air.training import Trainer
+from air.training import DivergedError, Trainer
 
 
 def randomize(trainer, iteration):
@@ -142,6 +142,23 @@ class TestSave:
       checkpoints.save(folder, trainer)
     assert checkpoints.find(folder) == []
 
+  def test_what_is_not_finite_is_not_saved(self, trainer, folder):
+    trainer.trainable_variables[0].assign(
+      np.nan * trainer.trainable_variables[0]
+    )
+    with pytest.raises(DivergedError, match="is not finite"):
+      checkpoints.save(folder, trainer)
+    assert checkpoints.find(folder) == []
+
+  def test_how_long_training_took(self, trainer, folder):
+    for iteration, seconds in ((5, 1.25), (9, 2.5)):
+      trainer.iteration.assign(iteration)
+      path = checkpoints.save(folder, trainer, seconds=seconds)
+    assert checkpoints.seconds_at(folder, 5) == 1.25
+    assert checkpoints.seconds_at(folder, 9) == 2.5
+    (path / "clock.json").unlink()
+    assert checkpoints.seconds_at(folder, 9) == 0.0
+
 
 class TestFind:
   def test_newest_first(self, folder):
@@ -264,7 +281,12 @@ def append(path):
   path.write_bytes(path.read_bytes() + b"\0")
 
 
-FILES = ("state.index", "state.data-00000-of-00001", "manifest.json")
+FILES = (
+  "state.index",
+  "state.data-00000-of-00001",
+  "clock.json",
+  "manifest.json",
+)
 DAMAGES = {
   "missing": pathlib.Path.unlink,
   "truncated": truncate,
@@ -297,7 +319,7 @@ class TestDamage:
     assert "iteration-000000020" in warning
     assert_equal(values_of(other), saved[10])
 
-  @pytest.mark.parametrize("name", FILES[:2])
+  @pytest.mark.parametrize("name", FILES[:3])
   def test_longer_files_are_noticed(self, saved, folder, name):
     newest = folder / "iteration-000000020"
     append(newest / name)

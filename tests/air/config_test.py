@@ -46,12 +46,19 @@ REFUSED = [
   (ModelConfig, "output_std", "0.3"),
   (ModelConfig, "where_parametrization", "5d"),
   (ModelConfig, "where_squash", "sample"),
+  (ModelConfig, "where_init", "post"),
   (ModelConfig, "where_squash", None),
   (ModelConfig, "output_std", 0.0),
+  (ModelConfig, "presence_bound", -1.0),
+  (TrainingConfig, "presence_warmup", -1),
   (ModelConfig, "output_std", -0.3),
   *[
     (PriorConfig, name, value)
-    for name in ("where_scale_prior_std", "where_shift_prior_std")
+    for name in (
+      "where_scale_prior_std_initial",
+      "where_scale_prior_std",
+      "where_shift_prior_std",
+    )
     for value in (0.0, -1.0)
   ],
   *[
@@ -101,7 +108,6 @@ ACCEPTED = [
   (ModelConfig, "num_steps", 1),
   (ModelConfig, "where_parametrization", "3d"),
   (ModelConfig, "where_squash", "none"),
-  (ModelConfig, "where_squash", "locations"),
   (ModelConfig, "presence_bias", -3.0),
   (PriorConfig, "steps_prior_initial", 1.0 - 1e-15),
   (PriorConfig, "steps_prior_final", 1.0),
@@ -161,6 +167,7 @@ def changed_config():
   values = {
     "where_parametrization": "3d",
     "where_squash": "none",
+    "where_init": "code",
     "steps_prior_schedule": "linear",
     "estimator": "reinforce",
   }
@@ -232,3 +239,10 @@ def test_from_dict_checks_the_values():
   values["training"]["batch_size"] = 0
   with pytest.raises(ConfigError, match=r"^batch_size is 0"):
     AIRConfig.from_dict(values)
+
+
+def test_squashed_locations_start_as_in_the_code():
+  with pytest.raises(ConfigError, match=r"^where_init is 'prior', expected "):
+    ModelConfig(where_squash="locations")
+  config = ModelConfig(where_squash="locations", where_init="code")
+  assert config.where_squash == "locations"

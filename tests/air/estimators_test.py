@@ -56,7 +56,7 @@ def gradients_per_image(model, images, step_noise, image):
   step_noise = Noise(*(field[:, one] for field in step_noise))
   with tf.GradientTape() as tape:
     output = model(images[one], step_noise, 0.2)
-    terms = model.elbo_terms(output, model.steps_prior(4000))
+    terms = model.elbo_terms(output, model.priors(4000))
     loss = model.objective(output, terms).loss
   gradients = tape.gradient(
     loss, model.model_variables, unconnected_gradients="zero"
@@ -130,19 +130,21 @@ def test_marginal_is_the_sum_over_truncated_unrolls(feedback):
   """N + 1 unrolls that really feed back z_pres = 1, .., 1, 0, .., 0."""
   model = make_model("marginal", feedback)
   images, step_noise = make_inputs(model)
-  prior = model.steps_prior(4000)
+  priors = model.priors(4000)
   output = model(images, step_noise)
-  loss = model.objective(output, model.elbo_terms(output, prior)).loss
+  loss = model.objective(output, model.elbo_terms(output, priors)).loss
 
   expected = np.zeros(BATCH)
   for n in range(NUM_STEPS + 1):
-    log_joint, q_n = truncated_unroll(model, images, step_noise, n)
-    log_prior = prior.numpy()[n]
+    log_joint, q_n = truncated_unroll(
+      model, images, step_noise, priors.where, n
+    )
+    log_prior = priors.log_num_steps.numpy()[n]
     expected -= q_n * (log_joint + log_prior - np.log(q_n))
   np.testing.assert_allclose(loss, expected.mean(), rtol=1e-5)
 
 
-def truncated_unroll(model, images, step_noise, n):
+def truncated_unroll(model, images, step_noise, where_prior, n):
   """Takes n steps with z_pres = 1 fed back, the others with 0.
 
   Returns:
@@ -160,7 +162,6 @@ def truncated_unroll(model, images, step_noise, n):
       q_n = q_n * p
       canvas = canvas + model.config.model.canvas_multiplier * paste(model, out)
       kl = kl + gaussian_kl(out.what_loc, out.what_scale, 0.0, 1.0)
-      where_prior = model.where_prior()
       kl = kl + gaussian_kl(
         out.where_loc, out.where_scale, where_prior.loc, where_prior.scale
       )
@@ -202,7 +203,7 @@ def test_the_broadcast_baseline_scores_images_against_each_other():
   model = make_model("reinforce_broadcast")
   images, step_noise = make_inputs(model)
   output = model(images, step_noise, 0.2)
-  terms = model.elbo_terms(output, model.steps_prior(0))
+  terms = model.elbo_terms(output, model.priors(0))
   objective = model.objective(output, terms)
   features = estimators.leaky_baseline_features(output)
   baseline = model.baseline(features).numpy()
@@ -224,7 +225,7 @@ def test_the_baseline_loss_trains_the_baseline_only():
   images, step_noise = make_inputs(model)
   with tf.GradientTape(persistent=True) as tape:
     output = model(images, step_noise, 0.2)
-    terms = model.elbo_terms(output, model.steps_prior(0))
+    terms = model.elbo_terms(output, model.priors(0))
     objective = model.objective(output, terms)
   of_model = tape.gradient(objective.baseline_loss, model.model_variables)
   of_baseline = tape.gradient(objective.loss, model.baseline_variables)

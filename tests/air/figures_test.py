@@ -165,6 +165,41 @@ def test_accuracy_curve():
   assert labels == ["n sampled from q(n|x)", "most probable n"]
 
 
+class TestAccuracyCurves:
+  @pytest.fixture
+  def axes(self):
+    curves = [
+      figures.Curve([0, 10, 20], [0.2, 0.6, 1.0], True),
+      figures.Curve([0, 10, 20], [0.2, 0.3, 0.4], False),
+      figures.Curve([0, 10], [0.5, 0.5], False),
+    ]
+    panels = {f"configuration {i}": curves[: 1 + i % 3] for i in range(5)}
+    return figures.accuracy_curves(panels).axes
+
+  def test_a_panel_for_each_configuration(self, axes):
+    assert [axis.get_title() for axis in axes[:5]] == [
+      f"configuration {i}: 1 of {1 + i % 3}" for i in range(5)
+    ]
+    assert not axes[5].axison
+
+  def test_a_line_for_each_run_and_the_median(self, axes):
+    *runs, median = axes[2].lines
+    assert [list(line.get_ydata()) for line in runs] == [
+      [0.2, 0.6, 1.0],
+      [0.2, 0.3, 0.4],
+      [0.5, 0.5],
+    ]
+    np.testing.assert_array_equal(median.get_xdata(), [0, 10, 20])
+    np.testing.assert_allclose(median.get_ydata(), [0.2, 0.5, 0.7])
+
+  def test_failures_differ_in_colour_and_in_line(self, axes):
+    success, *failures, median = axes[2].lines
+    for line in failures:
+      assert line.get_color() == failures[0].get_color()
+      assert line.get_color() not in (success.get_color(), median.get_color())
+      assert line.get_linestyle() != success.get_linestyle()
+
+
 def by_image(windows):
   return np.swapaxes(windows, 0, 1)
 

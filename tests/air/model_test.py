@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from air import config as config_lib
+from air import prior as prior_lib
 from air.model import AIRModel
 
 
@@ -102,9 +103,36 @@ def test_presence_floor_falls_linearly():
     presence_floor_final=0.1,
     presence_floor_anneal=200,
   )
-  model.config = dataclasses.replace(model.config, training=training)
-  floors = [float(model.presence_floor(i)) for i in (0, 100, 200, 10_000)]
-  np.testing.assert_allclose(floors, [0.3, 0.2, 0.1, 0.1], rtol=1e-6)
+  for warmup, first in ((0, 0.3), (100, 1.0)):
+    training = dataclasses.replace(training, presence_warmup=warmup)
+    model.config = dataclasses.replace(model.config, training=training)
+    floors = [float(model.presence_floor(i)) for i in (0, 100, 200, 10_000)]
+    np.testing.assert_allclose(floors, [first, 0.2, 0.1, 0.1], rtol=1e-6)
+
+
+def test_in_the_warmup_presence_is_a_fair_coin_that_nothing_changes():
+  model = make_model()
+  noise = model.sample_noise(tf.constant([1, 1]), 4)
+  with tf.GradientTape() as tape:
+    output = model(tf.fill([4, 11, 9], 0.5), noise, 1.0)
+    terms = model.elbo_terms(output, model.priors(0))
+    loss = model.objective(output, terms).loss
+  np.testing.assert_array_equal(output.presence_logits, tf.zeros([4, 3]))
+  head = model.presence_head.trainable_variables
+  for gradient in tape.gradient(loss, head):
+    assert np.abs(gradient).max() < 1e-20
+
+
+def test_presence_bound_compresses_the_logits_of_the_head():
+  free = run(make_model(presence_bias=-9.0, presence_bound=0.0))
+  assert np.max(free.presence_logits) < -5.0
+  bound = run(make_model(presence_bias=-9.0, presence_bound=3.0))
+  np.testing.assert_allclose(
+    bound.presence_logits,
+    prior_lib.compress_below(free.presence_logits, 3.0),
+    rtol=1e-6,
+  )
+  assert np.min(bound.presence_logits) > -6.0
 
 
 @pytest.mark.parametrize("parametrization", ["4d", "3d"])
@@ -120,9 +148,69 @@ def test_where_prior_of_scales_and_shifts(parametrization):
   scales = [0, 2] if size == 4 else [0]
   expected = np.array([[0.1, 0.9]] * size)
   expected[scales] = [-1.5, 0.2]
-  where_prior = model.where_prior()
+  where_prior = model.final_priors().where
   np.testing.assert_allclose(where_prior.loc, expected[:, 0], rtol=1e-6)
   np.testing.assert_allclose(where_prior.scale, expected[:, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("parametrization", ["4d", "3d"])
+def test_where_prior_is_annealed(parametrization):
+  prior = config_lib.PriorConfig(
+    where_scale_prior_mean_initial=-1.0,
+    where_scale_prior_std_initial=0.1,
+    where_scale_prior_mean=1.0,
+    where_scale_prior_std=0.4,
+    where_scale_prior_hold=100,
+    where_scale_prior_anneal=200,
+  )
+  model = make_model(prior, where_parametrization=parametrization)
+  expected = {
+    0: (-1.0, 0.1),
+    100: (-1.0, 0.1),
+    200: (0.0, 0.2),
+    300: (1.0, 0.4),
+    10**6: (1.0, 0.4),
+  }
+  for iteration, (mean, std) in expected.items():
+    where_prior = model.priors(iteration).where
+    np.testing.assert_allclose(where_prior.loc[:2], [mean, 0.0], atol=1e-6)
+    np.testing.assert_allclose(where_prior.scale[:2], [std, 1.0], rtol=1e-6)
+  final = model.final_priors().where
+  np.testing.assert_array_equal(final.loc, where_prior.loc)
+  np.testing.assert_array_equal(final.scale, where_prior.scale)
+
+
+@pytest.mark.parametrize("parametrization", ["4d", "3d"])
+def test_q_of_where_starts_at_its_prior(parametrization):
+  prior = config_lib.PriorConfig(
+    where_scale_prior_mean_initial=-1.2,
+    where_scale_prior_std_initial=0.2,
+    where_shift_prior_mean=0.3,
+    where_shift_prior_std=0.7,
+  )
+  model = make_model(prior, where_parametrization=parametrization)
+  for variable in model.cell.where_head.trainable_variables:
+    variable.assign(tf.zeros_like(variable))
+  output = model(tf.zeros([1, 11, 9]), model.zero_noise(1))
+  where_prior = model.priors(0).where
+  for step in range(3):
+    np.testing.assert_allclose(
+      output.steps.where_loc[step, 0], where_prior.loc, rtol=1e-6
+    )
+    np.testing.assert_allclose(
+      output.steps.where_scale[step, 0], where_prior.scale, rtol=1e-5
+    )
+
+
+def test_q_of_where_starts_as_in_the_code():
+  model = make_model(where_init="code", where_scale_bias=0.5)
+  for variable in model.cell.where_head.trainable_variables:
+    variable.assign(tf.zeros_like(variable))
+  steps = model(tf.zeros([1, 11, 9]), model.zero_noise(1)).steps
+  np.testing.assert_array_equal(steps.where_loc, tf.zeros([3, 1, 4]))
+  np.testing.assert_allclose(
+    steps.where_scale, tf.fill([3, 1, 4], math.log1p(math.exp(0.5))), rtol=1e-6
+  )
 
 
 def test_the_elbo_is_the_mean_log_importance_weight():
@@ -134,16 +222,16 @@ def test_the_elbo_is_the_mean_log_importance_weight():
   model = make_model()
   batch = 4_000
   images = tf.fill([batch, 11, 9], 0.2)
-  prior = model.final_steps_prior()
+  priors = model.final_priors()
   noise = model.sample_noise(tf.constant([7, 1]), batch)
   output = model(images, noise, 0.2)
-  terms = model.elbo_terms(output, prior)
+  terms = model.elbo_terms(output, priors)
   elbo = -terms.expected_reconstruction() - terms.kl()
   probs = output.num_steps_posterior().probs().numpy()
   expected = np.zeros(batch)
   for n in range(4):
     forced = output._replace(num_steps=tf.fill([batch], n))
-    log_weights = model.log_importance_weights(forced, prior)
+    log_weights = model.log_importance_weights(forced, priors)
     expected += probs[:, n] * log_weights.numpy()
   difference = expected - elbo.numpy()
   error = difference.std() / math.sqrt(batch)
@@ -153,12 +241,16 @@ def test_the_elbo_is_the_mean_log_importance_weight():
 
 def test_final_prior_is_normalised_whatever_training_uses():
   prior = config_lib.PriorConfig(
-    steps_prior_final=1e-5, steps_prior_normalize=False
+    steps_prior_initial=1.0,
+    steps_prior_final=1e-5,
+    steps_prior_anneal=1000,
+    steps_prior_normalize=False,
   )
   model = make_model(prior)
-  assert np.exp(model.final_steps_prior()).sum() == pytest.approx(1.0)
-  assert np.exp(model.steps_prior(0)).sum() < 1e-10
-  difference = model.steps_prior(10**6) - model.final_steps_prior()
+  final = model.final_priors().log_num_steps
+  assert np.exp(final).sum() == pytest.approx(1.0)
+  assert np.exp(model.priors(0).log_num_steps).sum() < 1e-10
+  difference = model.priors(10**6).log_num_steps - final
   np.testing.assert_allclose(difference, np.zeros(4), atol=1e-4)
 
 

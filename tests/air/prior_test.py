@@ -325,17 +325,21 @@ class TestLogSuccessProbability:
 
   def test_tells_one_minus_1e_15_from_one(self):
     initial = 1.0 - 1e-15
-    value = log_success(0, steps_prior_initial=initial)
+    values = {"steps_prior_anneal": 1000}
+    value = log_success(0, steps_prior_initial=initial, **values)
     assert value == pytest.approx(math.log(initial), rel=1e-12, abs=0.0)
     assert value < 0.0
-    assert log_success(0, steps_prior_initial=1.0) == 0.0
+    assert log_success(0, steps_prior_initial=1.0, **values) == 0.0
 
   def test_near_one_the_exponential_schedule_keeps_its_relative_precision(
     self,
   ):
     initial, final = 1.0 - 1e-15, 1.0 - 1e-12
     value = log_success(
-      5000, steps_prior_initial=initial, steps_prior_final=final
+      500,
+      steps_prior_initial=initial,
+      steps_prior_final=final,
+      steps_prior_anneal=1000,
     )
     expected = 0.5 * (math.log(initial) + math.log(final))
     assert value == pytest.approx(expected, rel=1e-12, abs=0.0)
@@ -401,7 +405,7 @@ class TestGeometricLogProbs:
 
 
 class TestMixWithFairCoin:
-  @pytest.mark.parametrize("weight", [0.0, 1e-3, 0.3, 0.999])
+  @pytest.mark.parametrize("weight", [0.0, 1e-3, 0.3, 0.999, 1.0])
   def test_mixes_the_probabilities(self, weight):
     p = np.concatenate([[1e-6, 1e-3], np.linspace(0.05, 0.95, 7), [1 - 1e-6]])
     mixed = prior.mix_with_fair_coin(
@@ -428,7 +432,7 @@ class TestMixWithFairCoin:
     p = tf.sigmoid(prior.mix_with_fair_coin(logits, 0.0))
     np.testing.assert_allclose(p, [0.0, 1.0, 0.0, 1.0], atol=1e-20)
 
-  @pytest.mark.parametrize("weight", [0.0, 1e-3, 0.3])
+  @pytest.mark.parametrize("weight", [0.0, 1e-3, 0.3, 1.0])
   def test_gradient(self, weight):
     # d logit(m) / d logit(p) = (1 - w) p (1 - p) / (m (1 - m)).
     logits = tf.constant([-1e4, -8.0, -0.5, 0.0, 2.0, 8.0, 1e4])
@@ -450,3 +454,28 @@ class TestMixWithFairCoin:
       tape.watch(logits)
       mixed = prior.mix_with_fair_coin(logits, weight)
     assert np.all(np.isfinite(tape.gradient(mixed, logits)))
+
+
+class TestCompressBelow:
+  def test_changes_nothing_above_or_without_a_bound(self):
+    logits = tf.linspace(-5.0, 50.0, 12)
+    np.testing.assert_array_equal(prior.compress_below(logits, 5.0), logits)
+    logits = tf.linspace(-50.0, 50.0, 12)
+    np.testing.assert_array_equal(prior.compress_below(logits, 0.0), logits)
+
+  def test_values_below(self):
+    logits = tf.constant([-6.0, -10.0, -100.0, -1e30])
+    expected = [-5.0 - 5.0 / 6.0, -7.5, -5.0 - 475.0 / 100.0, -10.0]
+    np.testing.assert_allclose(
+      prior.compress_below(logits, 5.0), expected, rtol=1e-6
+    )
+
+  @pytest.mark.parametrize("logit", [0.0, -4.99, -5.01, -20.0, -1e4])
+  def test_gradient(self, logit):
+    logits = tf.constant(logit)
+    with tf.GradientTape() as tape:
+      tape.watch(logits)
+      value = prior.compress_below(logits, 5.0)
+    excess = max(0.0, -logit - 5.0)
+    expected = (5.0 / (5.0 + excess)) ** 2
+    assert float(tape.gradient(value, logits)) == pytest.approx(expected, 1e-3)

@@ -158,7 +158,7 @@ _SMALL = np.zeros((2, 28, 28), np.uint8)
     ),
     (
       "train-images-idx3-ubyte.gz",
-      gzip.compress(_idx(_SMALL))[:-9],
+      gzip.compress(_idx(_SMALL), mtime=0)[:-9],
       "cannot be read",
     ),
     ("train-images-idx3-ubyte.gz", _idx(_SMALL), "cannot be read"),

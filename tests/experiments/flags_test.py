@@ -9,7 +9,15 @@ from absl import flags
 
 from air import config as config_lib
 from air.training import Trainer
-from experiments import configuration, evaluate, launcher, runs, train
+from experiments import (
+  configuration,
+  evaluate,
+  launcher,
+  report,
+  runs,
+  sweep,
+  train,
+)
 
 CONFIGS = sorted(pathlib.Path(train.__file__).parent.glob("configs/*.flags"))
 
@@ -117,17 +125,20 @@ def call(binary, *arguments):
   )
 
 
-@pytest.mark.parametrize("binary", [train, evaluate])
+@pytest.mark.parametrize("binary", [train, evaluate, sweep, report])
 def test_help_shows_the_flags_in_groups(binary, capsys):
   assert call(binary, "--help") == 0
   out = capsys.readouterr().out
   assert binary.__doc__ in out
   groups = ["run"]
-  if binary is train:
+  if binary is sweep:
+    groups = ["sweep", "run"]
+  if binary in (train, sweep):
     groups += ["data", "model", "prior", "training"]
   positions = [out.index(f"\n{group}:\n") for group in groups]
   assert positions == sorted(positions)
-  assert "--run_dir" in out
+  flag = {train: "run_dir", evaluate: "run_dir", sweep: "out"}
+  assert f"--{flag.get(binary, 'output')}" in out
 
 
 BAD_INPUT = {
@@ -153,6 +164,47 @@ BAD_INPUT = {
   "a file": (evaluate, [f"--run_dir={__file__}"], "--run_dir"),
   "no run": (evaluate, ["--run_dir=/no/run"], "--run_dir"),
   "split": (evaluate, ["--run_dir=x", "--split=train"], "split"),
+  "no seeds": (sweep, ["--out=x"], "--seeds"),
+  "no out": (sweep, ["--seeds=1"], "--out"),
+  "seeds": (sweep, ["--out=x", "--seeds=9-1"], "--seeds"),
+  "one seed": (sweep, ["--out=x", "--seeds=1", "--seed=1"], "'seed'"),
+  "jobs": (sweep, ["--out=x", "--seeds=1", "--jobs=0"], "--jobs"),
+  "part of GPUs": (
+    sweep,
+    ["--out=x", "--seeds=1", "--gpus_per_run=1.5"],
+    "--gpus_per_run",
+  ),
+  "configuration": (
+    sweep,
+    ["--out=x", "--seeds=1", "--configs=default,nope"],
+    "--configs holds 'nope', expected blog, blog_code, default, paper",
+  ),
+  "not a setting": (
+    sweep,
+    ["--out=x", "--seeds=1", "--configs=default:what_size"],
+    "expected NAME=VALUE",
+  ),
+  "setting of a configuration": (
+    sweep,
+    ["--out=x", "--seeds=1", "--configs=default:whatsize=3"],
+    "'default:whatsize=3': Unknown",
+  ),
+  "value of a setting": (
+    sweep,
+    ["--out=x", "--seeds=1", "--configs=default:what_size=0"],
+    "what_size is 0",
+  ),
+  "flag of training": (
+    sweep,
+    ["--out=x", "--seeds=1", "--what_size=many"],
+    "--what_size",
+  ),
+  "nobody at the address": (
+    sweep,
+    ["--out=x", "--seeds=1", "--ray_address=127.0.0.1:1"],
+    "--ray_address is '127.0.0.1:1'",
+  ),
+  "no document": (report, ["--output=no.md"], "--output is no.md"),
   "samples": (evaluate, ["--run_dir=x", "--iwae_samples=-1"], "iwae_samples"),
 }
 

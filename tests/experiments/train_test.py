@@ -53,9 +53,18 @@ def assert_same_weights(run_dir, other):
     np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
-def metrics(run_dir):
+def logged(run_dir):
   lines = (run_dir / "metrics.jsonl").read_text().splitlines()
   return [json.loads(line) for line in lines]
+
+
+def metrics(run_dir):
+  """Returns the evaluations but for their times, which never repeat."""
+  return [{**e, "seconds": None} for e in logged(run_dir)]
+
+
+def seconds(run_dir):
+  return [evaluation["seconds"] for evaluation in logged(run_dir)]
 
 
 def logged_steps(run_dir, tag="loss/test"):
@@ -120,6 +129,10 @@ def test_what_a_run_leaves_behind(undisturbed):
   assert evaluation["digit_source"] == "squares.npz"
   assert np.sum(evaluation["count_confusion"]) == 16
   assert logged_steps(undisturbed) == [0, 20, 40, 60, 80]
+  assert not (undisturbed / "diverged.txt").exists()
+  config = json.loads((undisturbed / "config.json").read_text())
+  assert config["machine"]["processors"] == os.cpu_count()
+  assert config["machine"]["tensorflow"] == tf.__version__
 
 
 def test_tags_of_the_original_code(undisturbed):
@@ -259,13 +272,34 @@ def test_signals_save_and_the_same_command_goes_on(
   assert_same_weights(run_dir, straight)
 
 
+def test_the_clock_goes_on_with_the_run(tmp_path, tiny_flags):
+  """Each process counts from its start, and from its checkpoint's time."""
+  run_dir = tmp_path / "run"
+  flags = [f"--run_dir={run_dir}", *CADENCES, *tiny_flags]
+  with training_process(*flags, "--iterations=30") as process:
+    started = time.monotonic()
+    process.wait()
+    first = time.monotonic() - started
+  before = seconds(run_dir)
+  assert before == sorted(before)
+  assert 0.5 < before[0] < before[-1] < first
+  with training_process(*flags, "--iterations=60") as process:
+    started = time.monotonic()
+    process.wait()
+    second = time.monotonic() - started
+  after = seconds(run_dir)
+  assert after[: len(before)] == before
+  assert before[-1] + 0.5 < after[len(before)]
+  assert after[-1] < first + second
+
+
 def test_other_flags_are_refused_by_name(undisturbed, tiny_flags, capsys):
   before = weights(undisturbed)
   changed = ["--learning_rate=0.01", "--where_squash=none", "--iterations=90"]
   assert run_train(f"--run_dir={undisturbed}", *tiny_flags, *changed) == 2
   error = capsys.readouterr().err
   assert error.count("\n") == 1
-  assert "--learning_rate=0.01 (was 0.0001)" in error
+  assert "--learning_rate=0.01 (was 5e-05)" in error
   assert "--where_squash=none (was samples)" in error
   assert "iterations" not in error
   after = weights(undisturbed)
@@ -304,11 +338,16 @@ def test_a_diverging_run_keeps_its_last_good_checkpoint(
   for values in weights(run_dir).values():
     assert np.all(np.isfinite(values))
   assert not (run_dir / "evaluation.json").exists()
+  assert (run_dir / "diverged.txt").read_text().strip() in error
 
 
 def test_a_run_that_is_not_finite_names_the_term(tmp_path, tiny_flags, capsys):
   run_dir = tmp_path / "run"
-  flags = [f"--run_dir={run_dir}", *tiny_flags, "--where_scale_prior_std=1e-30"]
+  flags = [
+    f"--run_dir={run_dir}",
+    *tiny_flags,
+    "--where_scale_prior_std_initial=1e-30",
+  ]
   assert run_train(*flags, "--iterations=60") == 2
   error = capsys.readouterr().err.splitlines()[-1]
   assert "the run stopped, for kl_where is inf" in error

@@ -1,0 +1,346 @@
+r"""Fills in the tables and figures of RESULTS.md from the records of runs.
+
+  python -m experiments.report --results=results --output=RESULTS.md
+
+RESULTS.md is written by hand, but for what stands between two comments, which
+this replaces:
+
+  <!-- report: success default.jsonl blog.jsonl -->
+  <!-- /report -->
+
+The first says what is wanted, of which files of --results:
+
+  success      a row for each configuration: how many runs succeed, with the
+               95 % interval (Wilson), accuracies, ELBO, time to 98 %, failures
+  runs         a row for each run
+  curves       a figure: accuracy of the most probable count on the validation
+               images against iterations, all runs, a panel per configuration
+  confusions   a row for each failure: what it infers for each true count
+
+A run succeeds if at least 98 % of its sampled counts on the test images are
+right; `threshold=95` after the files makes that 95 %. Accuracies and ELBO are
+those on the test images. "To 98 %" is the first evaluation on the validation
+images with that accuracy of the most probable count. A median counts runs that
+never got there as the slowest.
+"""
+
+import collections
+import hashlib
+import json
+import math
+import os
+import pathlib
+import re
+import statistics
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from absl import flags
+
+from air import figures, files
+from experiments import launcher, records
+from experiments.launcher import UsageError
+
+_OPEN, _CLOSE = "<!-- report:", "<!-- /report -->"
+_BLOCK = re.compile(rf"({_OPEN}([^\n]*)-->)(.*?){_CLOSE}", re.DOTALL)
+_NONE = "-"
+
+# The runs of each configuration.
+_Groups = dict[str, list[dict[str, Any]]]
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+  """Defines this binary's flags."""
+  options = {"flag_values": flag_values, "module_name": "run"}
+  flags.DEFINE_string(
+    "results", "results", "folder of the records; figures go to its figures/",
+    **options,
+  )  # fmt: skip
+  flags.DEFINE_string("output", "RESULTS.md", "the document", **options)
+  flags.DEFINE_bool(
+    "check",
+    False,
+    "change nothing; exit status 1 if the document is out of date",
+    **options,
+  )
+
+
+def main(flag_values: flags.FlagValues) -> int:
+  """Brings the document up to date, or checks whether it is."""
+  output = pathlib.Path(flag_values.output).expanduser()
+  results = pathlib.Path(flag_values.results).expanduser()
+  before = output.read_text(encoding="utf-8") if output.is_file() else ""
+  blocks = len(_BLOCK.findall(before))
+  if not blocks == before.count(_OPEN) == before.count(_CLOSE) > 0:
+    raise UsageError(
+      f"output is {output}, expected a document with blocks that begin with"
+      f" '{_OPEN} KIND FILE... -->' and end with '{_CLOSE}'"
+    )
+  drawn: dict[pathlib.Path, dict[str, list[figures.Curve]]] = {}
+
+  def fill(match: re.Match[str]) -> str:
+    kind, groups, threshold, stem = _read(match[2], results)
+    if kind == "curves":
+      path = results / "figures" / f"curves-{stem}.png"
+      drawn[path] = _panels(groups, threshold)
+      text = _curves(drawn[path], os.path.relpath(path, output.parent))
+    else:
+      text = _TABLES[kind](groups, threshold)
+    return f"{match[1]}\n\n{text}\n\n{_CLOSE}"
+
+  after = _BLOCK.sub(fill, before)
+  if flag_values.check:
+    if after == before and all(path.exists() for path in drawn):
+      return 0
+    print(
+      f"{output} is out of date; python -m experiments.report renews it",
+      file=sys.stderr,
+    )
+    return 1
+  for path, panels in drawn.items():
+    figures.save(figures.accuracy_curves(panels), path)
+  files.write_text(output, after)
+  print(f"{output}: {blocks} blocks, {len(drawn)} figures")
+  return 0
+
+
+def _read(
+  wanted: str, results: pathlib.Path
+) -> tuple[str, _Groups, float, str]:
+  """Returns what a block is about.
+
+  Args:
+    wanted: what its comment says.
+    results: the folder of the records.
+
+  Returns:
+    The kind of block, its runs, the percentage from which on one is a success,
+    and the names of its files in one word.
+  """
+  kind, *words = wanted.split() or [""]
+  names = [word for word in words if "=" not in word]
+  settings = [word for word in words if "=" in word]
+  threshold = re.fullmatch(
+    r"threshold=(\d+(?:\.\d+)?)",
+    "".join(settings) or f"threshold={100 * records.SUCCESS}",
+  )
+  if kind not in ("curves", *_TABLES) or not names or not threshold:
+    raise UsageError(
+      f"output holds the block '{wanted.strip()}', expected one of curves,"
+      f" {', '.join(_TABLES)}, then files, then perhaps threshold=PERCENTAGE"
+    )
+  groups: _Groups = {}
+  for name in names:
+    found = records.read(results / name) if (results / name).is_file() else []
+    if not found:
+      raise UsageError(
+        f"results is {results}, expected records in {name} there"
+      )
+    for record in found:
+      groups.setdefault(record["config"], []).append(record)
+  stem = "-".join(pathlib.Path(name).stem for name in names)
+  return kind, groups, float(threshold[1]), stem
+
+
+def _end(record: dict[str, Any]) -> dict[str, Any] | None:
+  """Returns a run's evaluation on the test images; None: it has none."""
+  for evaluation in record["evaluations"]:
+    if evaluation["split"] == "test" and "count_accuracy" in evaluation:
+      return evaluation
+  return None
+
+
+def _succeeded(record: dict[str, Any], threshold: float) -> bool:
+  end = _end(record)
+  return end is not None and end["count_accuracy"] >= threshold / 100
+
+
+def wilson(successes: int, runs: int) -> tuple[float, float]:
+  """Returns the 95 % confidence interval of a rate (Wilson 1927).
+
+  Args:
+    successes: of the runs.
+    runs: at least one.
+  """
+  z = statistics.NormalDist().inv_cdf(0.975)
+  rate, weight = successes / runs, z**2 / runs
+  centre = (rate + weight / 2) / (1 + weight)
+  half = math.sqrt(rate * (1 - rate) * weight + weight**2 / 4) / (1 + weight)
+  return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _percent(rate: float) -> str:
+  return f"{100 * rate:.2f} %"
+
+
+def _count(value: float) -> str:
+  return f"{value:,.0f}" if math.isfinite(value) else _NONE
+
+
+def _to_98(reached: dict[str, float | None]) -> float:
+  return math.inf if reached["98"] is None else reached["98"]
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+  lines = [header, ["---"] * len(header), *rows]
+  return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _success(groups: _Groups, threshold: float) -> str:
+  """Returns a row for each configuration."""
+  header = [
+    "configuration",
+    "runs",
+    f"at least {threshold:g} %",
+    "95 % interval",
+    "iterations",
+    "n sampled: median (lowest)",
+    "most probable n: median (lowest)",
+    "ELBO: median, nats",
+    "iterations to 98 %: median",
+    "seconds to 98 %: median",
+    "failures",
+  ]
+  rows = []
+  for config, group in groups.items():
+    ends = [end for record in group if (end := _end(record))]
+    failures = collections.Counter(
+      record["failure"] or f"below {threshold:g} %"
+      for record in group
+      if not _succeeded(record, threshold)
+    )
+    successes = len(group) - failures.total()
+    low, high = wilson(successes, len(group))
+    at_end = [_NONE] * 4
+    if ends:
+      iterations = sorted({end["iteration"] for end in ends})
+      at_end = [", ".join(f"{iteration:,}" for iteration in iterations)]
+      for name in ("count_accuracy", "count_accuracy_mode"):
+        values = [end[name] for end in ends]
+        median = _percent(statistics.median(values))
+        at_end.append(f"{median} ({_percent(min(values))})")
+      at_end.append(f"{statistics.median(end['elbo'] for end in ends):.1f}")
+    rows.append(
+      [
+        f"`{config}`",
+        str(len(group)),
+        str(successes),
+        f"{100 * low:.0f} to {100 * high:.0f} %",
+        *at_end,
+        *(
+          _count(statistics.median(_to_98(record[name]) for record in group))
+          for name in ("iterations_to", "seconds_to")
+        ),
+        ", ".join(f"{n} {mode}" for mode, n in failures.most_common()) or _NONE,
+      ]
+    )
+  return _table(header, rows)
+
+
+def _runs(groups: _Groups, threshold: float) -> str:
+  """Returns a row for each run."""
+  del threshold
+  header = [
+    "configuration",
+    "seed",
+    "iterations",
+    "n sampled",
+    "by true count",
+    "most probable n",
+    "ELBO, nats",
+    "iterations to 98 %",
+    "seconds to 98 %",
+    "failure",
+  ]
+  rows = []
+  for config, group in groups.items():
+    for record in group:
+      cells = [_NONE] * 5
+      if end := _end(record):
+        by_count = end["count_accuracy_per_count"].items()
+        cells = [
+          f"{end['iteration']:,}",
+          _percent(end["count_accuracy"]),
+          ", ".join(f"{count}: {_percent(rate)}" for count, rate in by_count),
+          _percent(end["count_accuracy_mode"]),
+          f"{end['elbo']:.1f}",
+        ]
+      cells += [
+        _count(_to_98(record[name])) for name in ("iterations_to", "seconds_to")
+      ]
+      failure = record["failure"] or _NONE
+      rows.append([f"`{config}`", str(record["seed"]), *cells, failure])
+  return _table(header, rows)
+
+
+def _confusions(groups: _Groups, threshold: float) -> str:
+  """Returns a row for each failure, with percentages of what it infers."""
+  failures = [
+    (config, record, end["count_confusion"])
+    for config, group in groups.items()
+    for record in group
+    if (end := _end(record)) and not _succeeded(record, threshold)
+  ]
+  if not failures:
+    return "No run that came to its end failed."
+  counts = max(len(confusion) for _, _, confusion in failures)
+  header = ["configuration", "seed", "failure"]
+  header += [
+    f"true {count}: inferred 0 / 1 / ..., %" for count in range(counts)
+  ]
+  rows = []
+  for config, record, confusion in failures:
+    cells = [
+      " / ".join(f"{100 * cell / sum(row):.1f}" for cell in row)
+      if any(row)
+      else _NONE
+      for row in confusion
+    ]
+    cells += [_NONE] * (counts - len(cells))
+    rows.append(
+      [f"`{config}`", str(record["seed"]), record["failure"] or _NONE, *cells]
+    )
+  return _table(header, rows)
+
+
+_TABLES: dict[str, Callable[[_Groups, float], str]] = {
+  "success": _success,
+  "runs": _runs,
+  "confusions": _confusions,
+}
+
+
+def _panels(
+  groups: _Groups, threshold: float
+) -> dict[str, list[figures.Curve]]:
+  """Returns the curves of the runs of each configuration."""
+  panels: dict[str, list[figures.Curve]] = {}
+  for config, group in groups.items():
+    for record in group:
+      curve = [
+        (e["iteration"], e["count_accuracy_mode"])
+        for e in record["evaluations"]
+        if e["split"] == "validation" and "count_accuracy_mode" in e
+      ]
+      panels.setdefault(config, []).append(
+        figures.Curve(
+          [iteration for iteration, _ in curve],
+          [accuracy for _, accuracy in curve],
+          _succeeded(record, threshold),
+        )
+      )
+  return panels
+
+
+def _curves(panels: dict[str, list[figures.Curve]], link: str) -> str:
+  """Returns the figure, and what tells whether it is of these curves."""
+  digest = hashlib.sha256(json.dumps(panels).encode()).hexdigest()
+  return (
+    f"![Accuracy of the most probable count on the validation images]({link})\n"
+    f"\n<!-- of curves with SHA-256 {digest} -->"
+  )
+
+
+if __name__ == "__main__":
+  sys.exit(launcher.run(__doc__, define_flags, main))

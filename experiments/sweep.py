@@ -1,0 +1,287 @@
+r"""Trains configurations with many seeds, each run in a process of its own.
+
+  python -m experiments.sweep --configs=default,blog --seeds=0-19 \
+    --out=runs/sweep --jobs=2
+  python -m experiments.sweep --seeds=0,3,7-9 --out=runs/ablation \
+    --configs=default,default:where_squash=locations --iterations=5000
+
+A configuration is the name of a flagfile in experiments/configs, or the path of
+another one, and perhaps settings of its own after a colon. Flags of
+experiments.train hold for all runs, unless such a setting says otherwise.
+
+Started again, it goes on where it stopped. Finished runs are not repeated, nor
+those that diverged (remove their folders to repeat them); interrupted ones go
+on from their last checkpoints. A run that fails does not stop the others, and
+the exit status is then 1.
+
+A run's folder is OUT/CONFIGURATION/seed-N, and what it prints is in train.log
+there. Its record is a line of --results (see experiments/records.py).
+
+It runs on Ray, by default on this machine alone. For --ray_address, all
+machines of the cluster must have this folder, the Python environment and --out
+at the same paths.
+"""
+
+import contextlib
+import logging
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from absl import flags
+
+from experiments import launcher, machine, plan, records, train, worker
+from experiments.launcher import UsageError
+from experiments.plan import SweepRun
+from experiments.stopping import StopSignal
+from experiments.table import Table
+
+_GROUP = "sweep"
+_TRAIN = (sys.executable, "-m", "experiments.train")
+_SECONDS_BETWEEN_LOOKS = 1.0
+_CONNECT_SECONDS = 10.0
+# Little more than Ray's minimum; all that tasks return is a number.
+_OBJECT_STORE_BYTES = 80 * 2**20
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+  """Defines this binary's flags."""
+  options = {"flag_values": flag_values, "module_name": _GROUP}
+  flags.DEFINE(
+    plan.ConfigsParser(),
+    "configs",
+    "default",
+    "names of flagfiles in experiments/configs, or paths of .flags files,"
+    " separated by commas; each may have settings of its own:"
+    " default:steps_prior_anneal=5000,learning_rate=2e-4",
+    serializer=flags.ListSerializer(","),
+    **options,
+  )
+  flags.DEFINE(
+    plan.SeedsParser(),
+    "seeds",
+    None,
+    "seeds of each configuration: 0-19, or 0,3,7-9",
+    required=True,
+    **options,
+  )
+  flags.DEFINE_string(
+    "out", None, "the folder of the runs' folders", required=True, **options
+  )
+  flags.DEFINE_string(
+    "results",
+    None,
+    "the file of their records; by default OUT/results.jsonl",
+    **options,
+  )
+  flags.DEFINE_integer(
+    "jobs", 1, "runs at the same time", lower_bound=1, **options
+  )
+  flags.DEFINE_integer(
+    "cpus_per_run",
+    None,
+    "threads of a run; by default the cores of this machine over --jobs, with"
+    " --ray_address 1",
+    lower_bound=1,
+    **options,
+  )
+  flags.DEFINE_float(
+    "gpus_per_run", 0, "GPUs of a run, or a part of one", lower_bound=0,
+    **options,
+  )  # fmt: skip
+  flags.DEFINE_integer(
+    "retries",
+    1,
+    "how often a run goes on after its process was killed or its machine lost;"
+    " after bad input or divergence it never does",
+    lower_bound=0,
+    **options,
+  )
+  flags.DEFINE_string(
+    "ray_address",
+    "",
+    "of a Ray cluster, HOST:PORT or auto; empty: Ray on this machine; where"
+    " the cluster wants a token, set RAY_AUTH_MODE=token",
+    **options,
+  )
+  train.define_training_flags(flag_values)
+  del flag_values.seed
+
+
+def main(flag_values: flags.FlagValues) -> int:
+  """Trains what is not trained yet; returns the exit status."""
+  gpus = flag_values.gpus_per_run
+  if gpus > 1 and gpus != int(gpus):
+    raise UsageError(f"gpus_per_run is {gpus}, expected a part of 1 or a whole")
+  out = pathlib.Path(flag_values.out).expanduser().resolve()
+  results = out / "results.jsonl"
+  if flag_values.results:
+    results = pathlib.Path(flag_values.results).expanduser()
+  if results.exists():
+    records.read(results)  # now, not when the first run ends
+  sweep = plan.make(
+    flag_values.configs, flag_values.seeds, out, _training_flags(flag_values)
+  )
+  settled = [run for run in sweep if run.state != "waiting"]
+  if settled:
+    records.update(results, map(_record, settled))
+  stopped_by = None
+  with contextlib.ExitStack() as stack:
+    ray = None
+    if len(settled) < len(sweep):
+      ray = stack.enter_context(_ray(flag_values))
+    table = stack.enter_context(Table(sweep))
+    if ray is not None:
+      stopped_by = _train(sweep, table, ray, results, flag_values)
+  if results.exists():
+    print(f"records: {results}")
+  if stopped_by is not None:
+    print("stopped; the same command goes on from there", file=sys.stderr)
+    return 128 + stopped_by
+  return int(any(run.state == "failed" for run in sweep))
+
+
+def _training_flags(flag_values: flags.FlagValues) -> list[str]:
+  """Returns the flags of experiments.train that were given."""
+  own = {flag.name for flag in flag_values.flags_by_module_dict()[_GROUP]}
+  return [
+    flag_values[name].serialize()
+    for name in flag_values
+    if flag_values[name].present and name not in {*own, "flagfile", "undefok"}
+  ]
+
+
+def _record(run: SweepRun) -> dict[str, Any]:
+  return records.make(run.folder, run.config, run.seed, run.error)
+
+
+@contextlib.contextmanager
+def _ray(flag_values: flags.FlagValues) -> Iterator[Any]:
+  """Yields Ray, connected to the cluster or started here."""
+  address = flag_values.ray_address
+  os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+  if not address:
+    # Despite its name: keeps Ray's ports, over which code is run, to loopback.
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+  try:
+    import ray
+    import rich  # noqa: F401, for the table
+  except ImportError:
+    raise UsageError(
+      "the sweep needs Ray, which the extra [cluster] brings: python -m pip"
+      " install -c constraints.txt -e '.[cluster]'"
+    ) from None
+  options: dict[str, Any] = {"address": address}
+  problem = f"ray_address is {address!r}, which cannot be used"
+  if not address:
+    options = {
+      "address": "local",
+      "num_cpus": flag_values.jobs * _cpus_per_run(flag_values),
+      "include_dashboard": False,
+      "object_store_memory": _OBJECT_STORE_BYTES,
+    }
+    problem = "Ray did not start on this machine"
+  try:
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():  # Ray itself tries for minutes
+      socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
+    ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+  except Exception as error:  # of any class, even of this one
+    raise UsageError(f"{problem}: {error}") from error
+  try:
+    yield ray
+  finally:
+    ray.shutdown()
+
+
+def _cpus_per_run(flag_values: flags.FlagValues) -> int:
+  if flag_values.cpus_per_run:
+    return flag_values.cpus_per_run
+  if flag_values.ray_address:
+    return 1
+  return max(1, machine.processors() // flag_values.jobs)
+
+
+def _train(
+  sweep: list[SweepRun],
+  table: Table,
+  ray: Any,
+  results: pathlib.Path,
+  flag_values: flags.FlagValues,
+) -> int | None:
+  """Trains the runs that wait; returns the signal that stopped it, if any."""
+  cpus, gpus = _cpus_per_run(flag_values), flag_values.gpus_per_run
+  if not flag_values.ray_address:
+    found = ray.cluster_resources().get("GPU", 0)
+    if found < gpus:
+      raise UsageError(f"gpus_per_run is {gpus}, expected the {found} here")
+  names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+  environment = dict.fromkeys((*names, "OMP_NUM_THREADS"), str(cpus))
+  if not gpus:
+    environment["CUDA_VISIBLE_DEVICES"] = ""
+  if 0 < gpus < 1:
+    environment["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
+  ray.cloudpickle.register_pickle_by_value(worker)
+  task = ray.remote(worker.run).options(
+    num_cpus=cpus,
+    num_gpus=gpus,
+    max_retries=flag_values.retries,
+    retry_exceptions=[subprocess.CalledProcessError],
+  )
+  waiting = [run for run in sweep if run.state == "waiting"]
+  active: dict[Any, SweepRun] = {}
+  cancelled = False
+  message = "stopping the runs, which save a checkpoint first"
+  with StopSignal(message) as stop:
+    while True:
+      if stop.number is None:
+        while waiting and len(active) < flag_values.jobs:
+          run = waiting.pop(0)
+          run.submitted()
+          command = [*_TRAIN, f"--run_dir={run.folder}", *run.flags]
+          arguments = (command, os.getcwd(), str(run.log), environment)
+          active[task.remote(*arguments)] = run
+      elif not cancelled:
+        cancelled = True
+        for ref in active:
+          ray.cancel(ref)
+      if not active:
+        return stop.number
+      ready, _ = ray.wait(list(active), timeout=_SECONDS_BETWEEN_LOOKS)
+      for run in active.values():
+        run.look()
+      for ref in ready:
+        run = active.pop(ref)
+        run.state, run.error = _outcome(ref, run.log, ray)
+        run.look()
+        if run.state != "stopped":
+          records.update(results, [_record(run)])
+      table.update()
+
+
+def _outcome(ref: Any, log: pathlib.Path, ray: Any) -> tuple[str, str | None]:
+  """Returns the state in which a run ended, and why if it failed."""
+  try:
+    status = ray.get(ref)
+  except ray.exceptions.TaskCancelledError:
+    return "stopped", None
+  except ray.exceptions.RayError as error:
+    if not isinstance(error, subprocess.CalledProcessError):
+      cause = getattr(error, "cause", error)  # without the traceback
+      return "failed", " ".join(str(cause).split())
+    status = error.returncode
+    if status < 0:
+      return "failed", f"ended by {signal.Signals(-status).name}"
+  if status in (0, 128 + signal.SIGTERM):
+    return ("stopped" if status else "done"), None
+  last_line = log.read_text("utf-8", "replace").splitlines()[-1]
+  return "failed", last_line.removeprefix("train: ")
+
+
+if __name__ == "__main__":
+  sys.exit(launcher.run(__doc__, define_flags, main))

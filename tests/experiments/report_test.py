@@ -1,0 +1,252 @@
+"""The report: tables and figures of hand-made records, and what is refused."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from experiments import launcher, report
+
+
+def run_report(folder, *arguments):
+  return launcher.run(
+    report.__doc__,
+    report.define_flags,
+    report.main,
+    [
+      "report",
+      f"--results={folder / 'results'}",
+      f"--output={folder / 'RESULTS.md'}",
+      *arguments,
+    ],
+  )
+
+
+def record(config, seed, accuracy, to_98=None, failure=None):
+  curve = [
+    {
+      "iteration": iteration,
+      "split": "validation",
+      "count_accuracy_mode": accuracy * iteration / 2000,
+    }
+    for iteration in (0, 1000, 2000)
+  ]
+  end = {
+    "iteration": 2000,
+    "split": "test",
+    "elbo": 500.0 + seed,
+    "count_accuracy": accuracy,
+    "count_accuracy_mode": accuracy + 0.005,
+    "count_accuracy_per_count": {"0": 1.0, "1": accuracy},
+    "count_confusion": [[50, 0, 0], [10, 25, 15]],
+  }
+  return {
+    "config": config,
+    "seed": seed,
+    "evaluations": [] if failure == "crashed" else [*curve, end],
+    "iterations_to": {"98": to_98},
+    "seconds_to": {"98": to_98 and 1.5 * to_98},
+    "failure": failure,
+  }
+
+
+RECORDS = {
+  "ours": [
+    record("default", 0, 0.98, 1000),
+    record("default", 1, 0.9901, 2000),
+    record("default", 2, 0.99, 1000),
+    record("default", 3, 0.4, None, "over-counting"),
+  ],
+  "theirs": [
+    record("blog", 0, 0.96, None, "merged digits"),
+    record("blog:what_size=20", 0, 0.3, None, "crashed"),
+  ],
+}
+
+DOCUMENT = """# Results
+
+By hand.
+
+<!-- report: success ours.jsonl theirs.jsonl -->
+<!-- /report -->
+
+<!-- report: success theirs.jsonl threshold=95 -->
+what was there before
+<!-- /report -->
+
+<!-- report: runs ours.jsonl theirs.jsonl -->
+<!-- /report -->
+
+<!-- report: curves ours.jsonl theirs.jsonl -->
+<!-- /report -->
+
+<!-- report: confusions ours.jsonl theirs.jsonl -->
+<!-- /report -->
+
+The end.
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+  (tmp_path / "results").mkdir()
+  for name, records in RECORDS.items():
+    lines = [json.dumps(r) + "\n" for r in records]
+    (tmp_path / "results" / f"{name}.jsonl").write_text("".join(lines))
+  (tmp_path / "RESULTS.md").write_text(DOCUMENT)
+  return tmp_path
+
+
+def blocks(folder):
+  """Returns the lines of each block."""
+  text = (folder / "RESULTS.md").read_text()
+  parts = text.split("<!-- report: ")[1:]
+  return [part.split("<!-- /report -->")[0].splitlines()[1:] for part in parts]
+
+
+def rows(block):
+  """Returns the cells of a table, without its header."""
+  lines = [line for line in block if line.startswith("|")]
+  return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines][
+    2:
+  ]
+
+
+def test_fills_in_the_blocks_and_nothing_else(folder):
+  assert run_report(folder) == 0
+  text = (folder / "RESULTS.md").read_text()
+  assert "what was there before" not in text
+  for line in DOCUMENT.splitlines():
+    assert line in text or line == "what was there before"
+  assert text.startswith("# Results\n\nBy hand.\n")
+  assert text.endswith("<!-- /report -->\n\nThe end.\n")
+
+
+def test_success(folder):
+  assert run_report(folder) == 0
+  all_runs, at_95, *_ = blocks(folder)
+  assert rows(all_runs) == [
+    [
+      "`default`", "4", "3", "30 to 95 %", "2,000", "98.50 % (40.00 %)",
+      "99.00 % (40.50 %)", "501.5", "1,500", "2,250", "1 over-counting",
+    ],
+    [
+      "`blog`", "1", "0", "0 to 79 %", "2,000", "96.00 % (96.00 %)",
+      "96.50 % (96.50 %)", "500.0", "-", "-", "1 merged digits",
+    ],
+    [
+      "`blog:what_size=20`", "1", "0", "0 to 79 %", "-", "-", "-", "-", "-",
+      "-", "1 crashed",
+    ],
+  ]  # fmt: skip
+  assert [row[2] for row in rows(at_95)] == ["1", "0"]
+  assert "at least 95 %" in "\n".join(at_95)
+
+
+def test_runs(folder):
+  assert run_report(folder) == 0
+  assert rows(blocks(folder)[2])[3:] == [
+    [
+      "`default`", "3", "2,000", "40.00 %", "0: 100.00 %, 1: 40.00 %",
+      "40.50 %", "503.0", "-", "-", "over-counting",
+    ],
+    [
+      "`blog`", "0", "2,000", "96.00 %", "0: 100.00 %, 1: 96.00 %",
+      "96.50 %", "500.0", "-", "-", "merged digits",
+    ],
+    ["`blog:what_size=20`", "0", *["-"] * 7, "crashed"],
+  ]  # fmt: skip
+
+
+def test_confusions(folder):
+  assert run_report(folder) == 0
+  cells = ["100.0 / 0.0 / 0.0", "20.0 / 50.0 / 30.0"]
+  assert rows(blocks(folder)[4]) == [
+    ["`default`", "3", "over-counting", *cells],
+    ["`blog`", "0", "merged digits", *cells],
+  ]
+
+
+def test_curves(folder):
+  assert run_report(folder) == 0
+  text = "\n".join(blocks(folder)[3])
+  assert "](results/figures/curves-ours-theirs.png)" in text
+  with Image.open(folder / "results/figures/curves-ours-theirs.png") as image:
+    assert image.width > 1000
+
+
+def test_check(folder, capsys):
+  path, figure = (
+    folder / "RESULTS.md",
+    folder / "results" / "figures" / "curves-ours-theirs.png",
+  )
+  assert run_report(folder, "--check") == 1
+  assert "out of date" in capsys.readouterr().err
+  assert path.read_text() == DOCUMENT
+  assert not figure.exists()
+  assert run_report(folder) == 0
+  assert run_report(folder, "--check") == 0
+  before = path.read_text()
+  assert run_report(folder) == 0
+  assert path.read_text() == before
+  figure.unlink()
+  assert run_report(folder, "--check") == 1
+  assert run_report(folder) == 0
+  # The tables stay as they are, but not the curves.
+  records = [dict(r) for r in RECORDS["ours"]]
+  records[0]["evaluations"] = records[0]["evaluations"][1:]
+  (folder / "results" / "ours.jsonl").write_text(
+    "".join(json.dumps(r) + "\n" for r in records)
+  )
+  assert run_report(folder, "--check") == 1
+
+
+@pytest.mark.parametrize(
+  ("successes", "runs", "expected"),
+  [
+    # Newcombe 1998, table I; and the ends.
+    (81, 263, (0.2553, 0.3662)),
+    (15, 148, (0.0624, 0.1605)),
+    (0, 20, (0.0, 0.1611)),
+    (1, 29, (0.0061, 0.1718)),
+    (20, 20, (0.8389, 1.0)),
+  ],
+)
+def test_wilson_interval(successes, runs, expected):
+  assert report.wilson(successes, runs) == pytest.approx(expected, abs=5e-5)
+
+
+BAD_DOCUMENTS = {
+  "no blocks": ("nothing", "--output is"),
+  "not closed": ("<!-- report: runs ours.jsonl -->\n", "--output is"),
+  "not opened": ("<!-- /report -->\n", "--output is"),
+  "kind": ("<!-- report: tables ours.jsonl -->\n<!-- /report -->", "'tables"),
+  "no kind": ("<!-- report: -->\n<!-- /report -->", "--output holds"),
+  "no file": ("<!-- report: runs -->\n<!-- /report -->", "'runs'"),
+  "other file": (
+    "<!-- report: runs no.jsonl -->\n<!-- /report -->",
+    "expected records in no.jsonl",
+  ),
+  "setting": (
+    "<!-- report: runs ours.jsonl threshold=high -->\n<!-- /report -->",
+    "threshold=PERCENTAGE",
+  ),
+}
+
+
+@pytest.mark.parametrize(
+  ("document", "expected"), BAD_DOCUMENTS.values(), ids=BAD_DOCUMENTS
+)
+def test_bad_documents(folder, document, expected, capsys):
+  (folder / "RESULTS.md").write_text(document)
+  assert run_report(folder) == 2
+  error = capsys.readouterr().err
+  assert error.count("\n") == 1
+  assert expected in error
+  assert (folder / "RESULTS.md").read_text() == document
+
+
+def test_no_document(folder, capsys):
+  (folder / "RESULTS.md").unlink()
+  assert run_report(folder) == 2
+  assert "--output is" in capsys.readouterr().err

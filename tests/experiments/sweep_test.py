@@ -1,0 +1,294 @@
+"""Sweeps: real ones, of tiny runs on Ray, and what they are made of."""
+
+import io
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import ray
+from absl import flags
+from rich.console import Console
+
+from air import checkpoints
+from experiments import (
+  launcher,
+  machine,
+  plan,
+  records,
+  sweep,
+  table,
+  worker,
+)
+from experiments.launcher import UsageError
+
+BROKEN = "default:data=/no/such.npz"
+
+
+def run_sweep(*arguments):
+  return launcher.run(
+    sweep.__doc__,
+    sweep.define_flags,
+    sweep.main,
+    ["sweep", *map(str, arguments)],
+  )
+
+
+def interrupt_at_first_checkpoint(folder):
+  while not checkpoints.find(folder / "checkpoints"):
+    time.sleep(0.1)
+  os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_sweep(tmp_path, tiny_flags, capsys, monkeypatch):
+  out, killed = tmp_path / "out", tmp_path / "killed"
+  folders = [out / "default" / f"seed-{seed}" for seed in (0, 1)]
+  logs = [folder / "train.log" for folder in folders]
+  arguments = [f"--out={out}", "--eval_every=20", "--checkpoint_every=20"]
+  arguments += tiny_flags
+
+  # A signal stops it, and what it runs.
+  thread = threading.Thread(
+    target=interrupt_at_first_checkpoint, args=folders[:1], daemon=True
+  )
+  thread.start()
+  first = ["--seeds=0", "--iterations=1000000"]
+  assert run_sweep(*first, *arguments) == 128 + signal.SIGTERM
+  assert "default, seed 0: stopped at iteration" in capsys.readouterr().out
+  assert not (out / "results.jsonl").exists()
+  newest = checkpoints.find(folders[0] / "checkpoints")[0]
+  iteration = checkpoints.iteration_of(newest)
+  assert f"stopped at iteration {iteration};" in logs[0].read_text()
+
+  # It goes on, with one more run, a process of which is killed at its start.
+  script = tmp_path / "train.sh"
+  script.write_text(
+    f'case "$*" in *default/seed-1*)\n mkdir {killed} && kill -9 $$\n'
+    "esac\n"
+    f'exec {sys.executable} -m experiments.train "$@"\n'
+  )
+  monkeypatch.setattr(sweep, "_TRAIN", ("/bin/sh", str(script)))
+  last = iteration + 5
+  arguments += ["--seeds=0-1", f"--iterations={last}", "--jobs=2"]
+  assert run_sweep(f"--configs=default,{BROKEN}", *arguments) == 1
+  assert f"going on from iteration {iteration}\n" in logs[0].read_text()
+  assert killed.exists()
+  assert [log.read_text().count("== ") for log in logs] == [2, 2]
+
+  # A crash does not stop the others.
+  in_out = records.read(out / "results.jsonl")
+  assert [(r["config"], r["seed"]) for r in in_out] == [
+    ("default", 0), ("default", 1), (BROKEN, 0), (BROKEN, 1)
+  ]  # fmt: skip
+  for record in in_out[:2]:
+    assert record["error"] is None
+    *curve, end = record["evaluations"]
+    assert [e["iteration"] for e in curve] == [*range(0, last, 20), last]
+    assert {e["split"] for e in curve} == {"validation"}
+    assert (end["split"], end["iteration"]) == ("test", last)
+    assert record["failure"] == records.failure_mode(end)
+    assert f"--seed={record['seed']}" in record["flags"]
+    assert record["machine"]["threads"] == max(1, machine.processors() // 2)
+  for record in in_out[2:]:
+    assert record["failure"] == "crashed"
+    assert "/no/such.npz" in record["error"]
+    assert record["evaluations"] == []
+
+  # There was a line for each change of state.
+  lines = capsys.readouterr().out.splitlines()
+  for seed in (0, 1):
+    name = f"default, seed {seed}: "
+    running, done = (line for line in lines if line.startswith(name))
+    assert running.startswith(f"{name}running")
+    assert done.startswith(f"{name}done at iteration {last}, counts ")
+  failed = [line for line in lines if ": failed" in line]
+  assert len(failed) == 2
+  for line in failed:
+    assert line.startswith(BROKEN)
+    assert "train.log" in line
+
+  # Finished runs are not repeated, so that not even Ray is needed, and their
+  # records can go elsewhere too.
+  monkeypatch.setitem(sys.modules, "ray", None)
+  results = tmp_path / "results.jsonl"
+  other = dict.fromkeys(records._KEYS) | {"config": "a", "seed": 0}
+  results.write_text(json.dumps(other) + "\n")
+  before = [log.read_bytes() for log in logs]
+  assert run_sweep(f"--results={results}", *arguments) == 0
+  assert [log.read_bytes() for log in logs] == before
+  assert records.read(results) == [other, *in_out[:2]]
+
+  # They are not taken for runs with other flags.
+  capsys.readouterr()
+  assert run_sweep("--learning_rate=1", *arguments) == 2
+  error = capsys.readouterr().err
+  assert error.count("\n") == 1
+  assert "--learning_rate=1.0 (was 5e-05)" in error
+  assert str(folders[0]) in error
+  assert run_sweep(*arguments, "--iterations=20") == 2
+  error = capsys.readouterr().err
+  assert f"--iterations is 20, expected at least the {last}" in error
+  assert records.read(out / "results.jsonl") == in_out
+
+
+def test_without_the_extra(tmp_path, monkeypatch, capsys):
+  monkeypatch.setitem(sys.modules, "ray", None)
+  assert run_sweep("--seeds=0", f"--out={tmp_path}") == 2
+  error = capsys.readouterr().err
+  assert error.count("\n") == 1
+  assert "pip install -c constraints.txt -e '.[cluster]'" in error
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_ray_does_not_start(tmp_path, monkeypatch, capsys):
+  def init(**_):
+    raise Exception("The current node\ntimed out")
+
+  monkeypatch.setattr(ray, "init", init)
+  assert run_sweep("--seeds=0", f"--out={tmp_path}") == 2
+  error = capsys.readouterr().err
+  assert error == (
+    "sweep: Ray did not start on this machine: The current node timed out\n"
+  )
+
+
+SEEDS = {
+  "0-3": [0, 1, 2, 3],
+  "7": [7],
+  "0,3,7-9": [0, 3, 7, 8, 9],
+  "1,0-1": [0, 1],
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), SEEDS.items())
+def test_seeds(text, expected):
+  assert plan.SeedsParser().parse(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "a", "-1", "3-1", "1-2-3", "1,,2", "1.5"])
+def test_what_are_no_seeds(text):
+  with pytest.raises(ValueError, match="expected numbers and ranges"):
+    plan.SeedsParser().parse(text)
+
+
+CONFIGS = {
+  "default,blog": ["default", "blog"],
+  "default,default": ["default"],
+  "default:what_size=20,learning_rate=2e-4,blog": [
+    "default:what_size=20,learning_rate=2e-4",
+    "blog",
+  ],
+  "a/b.flags:hidden_sizes=256,256,blog:counts=0,1,lstm_size=9": [
+    "a/b.flags:hidden_sizes=256,256",
+    "blog:counts=0,1,lstm_size=9",
+  ],
+  "default:count_probs=.5,1e-3,0.25,paper": [
+    "default:count_probs=.5,1e-3,0.25",
+    "paper",
+  ],
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), CONFIGS.items())
+def test_configurations(text, expected):
+  assert plan.ConfigsParser().parse(text) == expected
+
+
+def test_the_settings_of_a_configuration_come_last(tmp_path):
+  flagfile = tmp_path / "mine.flags"
+  flagfile.write_text("--what_size=1\n--lstm_size=1\n--hidden_sizes=1\n")
+  name = f"{flagfile}:hidden_sizes=3,4"
+  [run] = plan.make(
+    [name], [5], tmp_path, ["--lstm_size=2", "--hidden_sizes=2"]
+  )
+  values = flags.FlagValues()
+  sweep.train.define_flags(values)
+  values(["train", f"--run_dir={run.folder}", *run.flags])
+  assert (values.what_size, values.lstm_size) == (1, 2)
+  assert values.hidden_sizes == (3, 4)
+  assert values.seed == 5
+  assert run.config == name
+  assert run.folder.parent.parent == tmp_path
+
+
+def test_names_of_the_same_folder_are_refused(tmp_path):
+  names = [f"default:data={name}.npz" for name in ("a/b", "a_b")]
+  with pytest.raises(UsageError, match="same folder"):
+    plan.make(names, [0], tmp_path, [])
+
+
+def test_the_live_table():
+  common = {"folder": pathlib.Path("x"), "flags": [], "iterations": 100}
+  runs = [
+    plan.SweepRun("blog", 0, state="waiting", **common),
+    plan.SweepRun("default", 1, state="failed", error="oh", **common),
+    plan.SweepRun(
+      "default", 2, state="running", iteration=50, accuracy=0.5,
+      accuracy_mode=0.75, seconds=90.0, **common,
+    ),
+  ]  # fmt: skip
+  console = Console(file=io.StringIO(), width=100, record=True)
+  console.print(table.render(runs))
+  text = console.export_text()
+  assert "1 running, 1 failed, 0 stopped, 0 done, 1 waiting" in text
+  rows = [
+    line.replace("│", " ").split()
+    for line in text.splitlines()
+    if "100" in line
+  ]
+  assert rows == [
+    ["default", "2", "running", "50/100", "75.00%", "50.00%", "01:30"],
+    ["default", "1", "failed", "0/100"],
+    ["blog", "0", "waiting", "0/100"],
+  ]
+
+
+class TestWorker:
+  def run(self, tmp_path, code):
+    log = str(tmp_path / "log")
+    command = [sys.executable, "-c", code]
+    return worker.run(command, str(tmp_path), log, {"ADDED": "added"})
+
+  @pytest.mark.parametrize("status", [0, 2, 143])
+  def test_says_how_the_process_ended(self, tmp_path, status):
+    code = f"import os; print(os.environ['ADDED'], os.getcwd()); exit({status})"
+    assert self.run(tmp_path, code) == status
+    assert f"added {tmp_path}\n" in (tmp_path / "log").read_text()
+
+  @pytest.mark.parametrize(
+    "code", ["exit(1)", "import os; os.kill(os.getpid(), 9)"]
+  )
+  def test_raises_if_another_try_may_help(self, tmp_path, code):
+    with pytest.raises(subprocess.CalledProcessError):
+      self.run(tmp_path, code)
+
+  @pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
+  def test_the_process_stops_if_the_worker_is_killed(self, tmp_path):
+    log = tmp_path / "log"
+    code = (
+      "import signal, time\n"
+      "signal.signal(signal.SIGTERM, lambda *_: exit(print('saved')))\n"
+      "print('started', flush=True)\n"
+      "time.sleep(60)"
+    )
+    parent = (
+      f"import runpy; run = runpy.run_path({worker.__file__!r})['run']\n"
+      f"run([{sys.executable!r}, '-c', {code!r}], '.', {str(log)!r}, {{}})"
+    )
+    process = subprocess.Popen([sys.executable, "-c", parent])
+    self.wait_for(log, "started\n")
+    process.kill()
+    process.wait()
+    self.wait_for(log, "saved\n")
+
+  @staticmethod
+  def wait_for(log, text):
+    deadline = time.monotonic() + 30
+    while not (log.exists() and text in log.read_text()):
+      assert time.monotonic() < deadline
+      time.sleep(0.05)
