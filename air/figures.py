@@ -45,7 +45,9 @@ def save(figure: Figure, path: pathlib.Path) -> np.ndarray:
   return rgb
 
 
-def progress(output: AIROutput, canvas_multiplier: float) -> Figure:
+def progress(
+  output: AIROutput, canvas_multiplier: float, num_images: int = 10
+) -> Figure:
   """Inputs, canvases with glimpse boxes, and glimpses, as in the blog post.
 
   Row 1: inputs. Rows 2..T+1: the canvas after each step, with the window in
@@ -53,10 +55,12 @@ def progress(output: AIROutput, canvas_multiplier: float) -> Figure:
   the step does not exist, each titled "presence with p(n) = ...".
 
   Args:
-    output: of the model, as numpy arrays, for the images to draw.
+    output: of the model, as numpy arrays.
     canvas_multiplier: see `ModelConfig`.
+    num_images: draw the first so many, or all if there are fewer.
   """
-  num_steps, num_images = output.steps.window.shape[:2]
+  num_steps = output.steps.window.shape[0]
+  num_images = min(num_images, len(output.images))
   image_size = output.images.shape[1:]
   boxes = transformer.boxes(output.steps.window, image_size).numpy()
   probs = output.num_steps_posterior().probs().numpy()  # [B, T + 1]

@@ -7,9 +7,11 @@ code overlays the other's in one chart.
 
 import pathlib
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
 
 from air import files
 from air.evaluation import ImageMetrics
@@ -79,6 +81,20 @@ class SummaryWriter:
     """Writes a text in Markdown."""
     with self._writer.as_default(step=iteration):
       tf.summary.text(tag, markdown)
+
+  def hparams(self, settings: Mapping[str, Any], name: str) -> None:
+    """Writes what the HParams dashboard compares runs by.
+
+    Args:
+      settings: of the run, by flag.
+      name: of the run, unlike that of any other in the dashboard.
+    """
+    values = {
+      flag: value if isinstance(value, (bool, int, float, str)) else str(value)
+      for flag, value in settings.items()
+    }
+    with self._writer.as_default(step=0):
+      hparams.hparams(values, trial_id=name)
 
   def gradients(
     self,

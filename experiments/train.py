@@ -16,7 +16,7 @@ from typing import Any
 from absl import flags
 
 import experiments
-from air import checkpoints, evaluation, figures, files, summaries
+from air import checkpoints, evaluation, figures, files, projector, summaries
 from air.evaluation import Evaluator, ImageMetrics
 from air.training import DivergedError, StepMetrics, Trainer
 from data.dataset import Dataset
@@ -25,10 +25,8 @@ from experiments.launcher import UsageError
 from experiments.progress import Progress
 from experiments.stopping import StopSignal
 
-# The training images on which `<tag>/train` is evaluated, and the validation
-# images in the progress figure.
+# The training images on which `<tag>/train` is evaluated.
 _TRAIN_IMAGES = 2_000
-_PROGRESS_IMAGES = 10
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -90,8 +88,11 @@ class Recorder:
     self.evaluations = run.read_metrics()
     self._writer = summaries.SummaryWriter(run.folder)
     if not self.evaluations:
-      settings = json.dumps(run.settings(), indent=2)
-      self._writer.text("configuration", f"```\n{settings}\n```", 0)
+      settings = run.settings()
+      text = json.dumps(settings, indent=2)
+      self._writer.text("configuration", f"```\n{text}\n```", 0)
+      name = "/".join(run.folder.absolute().parts[-2:])
+      self._writer.hparams(settings, name)
 
   def seconds(self) -> float:
     """Returns how long the run has trained, start of the process included."""
@@ -162,15 +163,14 @@ class Recorder:
     )
 
   def draw(self) -> None:
-    """Draws the progress figure, the accuracy curve and the scan policy."""
+    """Draws the figures, and writes objects for TensorBoard's projector."""
     iteration = int(self._trainer.iteration.numpy())
     seed = self._run.air.training.seed
     folder = self._run.figures
-    images = self._dataset.validation.images
-    progress = figures.progress(
-      self.evaluator.infer(images[:_PROGRESS_IMAGES], iteration, seed),
-      self._run.air.model.canvas_multiplier,
-    )
+    split = self._dataset.validation.first(evaluation.BATCH_SIZE)
+    output = self.evaluator.infer(split.images, iteration, seed)
+    projector.write(self._run.folder, output, split.labels, split.boxes)
+    progress = figures.progress(output, self._run.air.model.canvas_multiplier)
     rgb = figures.save(progress, folder / f"progress-{iteration:09d}.png")
     self._writer.image("progress", rgb, iteration)
     self._writer.flush()

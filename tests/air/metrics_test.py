@@ -52,3 +52,23 @@ def test_accuracy_per_count():
     2: 1 / 2,
     4: 0.0,
   }
+
+
+def test_found_objects_get_the_label_they_overlap_most():
+  boxes = np.array([[0, 0, 10, 10], [0, 8, 10, 20], [0, 0, 0, 0]])
+  labels = np.array([4, 9, -1])
+  found = np.array(
+    [[0, 0, 9, 9], [1, 7, 11, 21], [30, 30, 40, 40], [-3.5, -2.0, 4.5, 5.0]]
+  )
+  matched = metrics.matched_labels(
+    found,
+    np.broadcast_to(labels, [4, 3]),
+    np.broadcast_to(boxes, [4, 3, 4]),
+  )
+  np.testing.assert_array_equal(matched, [4, 9, -1, 4])
+
+
+def test_an_absent_object_is_never_matched():
+  box = np.array([[0.0, 0.0, 5.0, 5.0]])
+  matched = metrics.matched_labels(box, np.array([[-1]]), box[None])
+  np.testing.assert_array_equal(matched, [-1])

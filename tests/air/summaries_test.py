@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
+from tensorboard.plugins.hparams import metadata as hparams_metadata
 
 from air import summaries
 from air.evaluation import ImageMetrics
@@ -331,3 +332,34 @@ class TestOfATrainer:
     values = values_of(*event_files(tmp_path))
     assert len(values) == 2 * len(variables)
     assert len({v.name for v in variables}) == len(variables)
+
+
+def test_hparams_hold_every_setting(tmp_path):
+  writer = SummaryWriter(tmp_path)
+  settings = {
+    "learning_rate": 5e-5,
+    "num_steps": 3,
+    "latent_feedback": True,
+    "estimator": "marginal",
+    "hidden_sizes": (256, 256),
+  }
+  writer.hparams(settings, "default/seed-0")
+  writer.close()
+  (path,) = event_files(tmp_path)
+  (event,) = events_of(path)
+  (value,) = event.summary.value
+  assert value.metadata.plugin_data.plugin_name == "hparams"
+  start = hparams_metadata.parse_session_start_info_plugin_data(
+    value.metadata.plugin_data.content
+  )
+  assert start.group_name == "default/seed-0"
+  read = {name: v.WhichOneof("kind") for name, v in start.hparams.items()}
+  assert read == {
+    "learning_rate": "number_value",
+    "num_steps": "number_value",
+    "latent_feedback": "bool_value",
+    "estimator": "string_value",
+    "hidden_sizes": "string_value",
+  }
+  assert start.hparams["learning_rate"].number_value == 5e-5
+  assert start.hparams["hidden_sizes"].string_value == "(256, 256)"

@@ -130,6 +130,7 @@ def test_what_a_run_leaves_behind(undisturbed):
   assert np.sum(evaluation["count_confusion"]) == 16
   assert logged_steps(undisturbed) == [0, 20, 40, 60, 80]
   assert not (undisturbed / "diverged.txt").exists()
+  assert (undisturbed / "projector_config.pbtxt").exists()
   config = json.loads((undisturbed / "config.json").read_text())
   assert config["machine"]["processors"] == os.cpu_count()
   assert config["machine"]["tensorflow"] == tf.__version__
@@ -160,6 +161,7 @@ def test_tags_of_the_original_code(undisturbed):
     "prior_success_probability",
     "iterations_per_second",
     "num_step_acc_of_0/test",
+    "_hparams_/session_start_info",
   } <= tags
 
 

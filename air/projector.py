@@ -1,0 +1,78 @@
+"""TensorBoard's projector: what the model says of single objects, to look at.
+
+Of every object found in some images: its code z_what, the digit that it is,
+and its picture. The projector lays the codes out in two or three dimensions.
+"""
+
+import math
+import pathlib
+
+import numpy as np
+from google.protobuf import text_format
+from PIL import Image
+from tensorboard.plugins import projector
+
+from air import files, metrics, transformer
+from air.model import AIROutput
+
+_CONFIG = projector.metadata.PROJECTOR_FILENAME
+_FOLDER = "projector"
+
+
+def write(
+  run_dir: pathlib.Path,
+  output: AIROutput,
+  labels: np.ndarray | None,
+  boxes: np.ndarray | None,
+) -> None:
+  """Writes the objects found in N images for the projector.
+
+  Args:
+    run_dir: the run's folder, of which TensorBoard reads the files.
+    output: of the model, as numpy arrays; the first `num_steps` steps of an
+      image are its objects.
+    labels: int `[N, M]`, the classes of the M true objects, -1 where there is
+      none; None: not known.
+    boxes: `[N, M, 4]`, their boxes (y0, x0, y1, x1), pixels.
+  """
+  steps, images = np.nonzero(
+    np.arange(len(output.steps.what))[:, None] < output.num_steps
+  )
+  if not len(images):
+    return
+  columns = {"image": images, "step": steps + 1}
+  if labels is not None and boxes is not None:
+    found = transformer.boxes(
+      output.steps.window[steps, images], output.images.shape[1:]
+    ).numpy()
+    matched = metrics.matched_labels(found, labels[images], boxes[images])
+    columns = {"digit": np.where(matched < 0, "none", matched), **columns}
+  folder = run_dir / _FOLDER
+  codes = output.steps.what_loc[steps, images]
+  lines = ["\t".join(f"{value:.5g}" for value in code) for code in codes]
+  files.write_text(folder / "codes.tsv", "\n".join(lines) + "\n")
+  rows = [columns, *zip(*columns.values(), strict=True)]
+  lines = ["\t".join(str(value) for value in row) for row in rows]
+  files.write_text(folder / "objects.tsv", "\n".join(lines) + "\n")
+  glimpses = output.steps.glimpse[steps, images]
+  with files.replacing(folder / "glimpses.png") as temporary:
+    Image.fromarray(_sprite(glimpses)).save(temporary, format="png")
+  # Last: it names the others.
+  config = projector.ProjectorConfig()
+  embedding = config.embeddings.add()
+  embedding.tensor_name = "z_what"
+  embedding.tensor_path = f"{_FOLDER}/codes.tsv"
+  embedding.metadata_path = f"{_FOLDER}/objects.tsv"
+  embedding.sprite.image_path = f"{_FOLDER}/glimpses.png"
+  embedding.sprite.single_image_dim.extend(glimpses.shape[:0:-1])
+  files.write_text(run_dir / _CONFIG, text_format.MessageToString(config))
+
+
+def _sprite(pictures: np.ndarray) -> np.ndarray:
+  """Returns pictures `[K, h, w]` in [0, 1] as one, row by row, in uint8."""
+  count, height, width = pictures.shape
+  side = math.ceil(math.sqrt(count))
+  padded = np.zeros([side * side, height, width], np.uint8)
+  padded[:count] = np.round(255.0 * np.clip(pictures, 0.0, 1.0))
+  grid = padded.reshape([side, side, height, width]).swapaxes(1, 2)
+  return grid.reshape([side * height, side * width])
