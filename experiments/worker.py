@@ -40,6 +40,9 @@ def run(
   Raises:
     subprocess.CalledProcessError: if it ended with another status.
   """
+  # A sweep that was started in the background ignores interrupts, and so would
+  # its workers, which could then not be cancelled.
+  signal.signal(signal.SIGINT, signal.default_int_handler)
   with open(log, "a", encoding="utf-8") as output:
     print(
       f"== {time.ctime()}, {socket.gethostname()}: {shlex.join(command)}",

@@ -270,21 +270,45 @@ class TestWorker:
   @pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
   def test_the_process_stops_if_the_worker_is_killed(self, tmp_path):
     log = tmp_path / "log"
+    process = subprocess.Popen([sys.executable, "-c", self.parent(log)])
+    self.wait_for(log, "started\n")
+    process.kill()
+    process.wait()
+    self.wait_for(log, "saved\n")
+
+  def test_the_process_stops_if_the_task_is_cancelled(self, tmp_path):
+    """Also in the background, where a shell has interrupts ignored."""
+    log = tmp_path / "log"
+    cancel = (
+      "import _thread, os, threading, time\n"
+      "def cancel():\n"
+      f" while not os.path.exists({str(log)!r}): time.sleep(.05)\n"
+      f" while 'started\\n' not in open({str(log)!r}).read(): time.sleep(.05)\n"
+      " _thread.interrupt_main()\n"  # what ray.cancel does
+      "threading.Thread(target=cancel).start()\n"
+    )
+    subprocess.run(
+      [sys.executable, "-c", cancel + self.parent(log)],
+      preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+      check=False,
+      stderr=subprocess.DEVNULL,
+      timeout=30,
+    )
+    self.wait_for(log, "saved\n")
+
+  @staticmethod
+  def parent(log):
+    """Code of a worker whose process says when it starts and is stopped."""
     code = (
       "import signal, time\n"
       "signal.signal(signal.SIGTERM, lambda *_: exit(print('saved')))\n"
       "print('started', flush=True)\n"
       "time.sleep(60)"
     )
-    parent = (
+    return (
       f"import runpy; run = runpy.run_path({worker.__file__!r})['run']\n"
       f"run([{sys.executable!r}, '-c', {code!r}], '.', {str(log)!r}, {{}})"
     )
-    process = subprocess.Popen([sys.executable, "-c", parent])
-    self.wait_for(log, "started\n")
-    process.kill()
-    process.wait()
-    self.wait_for(log, "saved\n")
 
   @staticmethod
   def wait_for(log, text):
