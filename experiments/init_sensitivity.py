@@ -19,7 +19,7 @@ objects than steps that get all steps.
 import itertools
 import pathlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,17 +70,14 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     )
 
 
-def variants(flag_values: flags.FlagValues) -> list[dict[str, Any]]:
-  """Returns the settings of every combination, by flag of the training."""
-  axes = {"estimator": flag_values.estimators}
+def axes(flag_values: flags.FlagValues) -> dict[str, Sequence[Any]]:
+  """Returns the values of each setting that differs between the runs."""
+  values = {"estimator": flag_values.estimators}
   for name in _GRID:
-    axes[name] = flag_values[f"{name}_grid"].value
-    if not axes[name]:
+    values[name] = flag_values[f"{name}_grid"].value
+    if not values[name]:
       raise UsageError(f"{name}_grid is empty, expected numbers")
-  return [
-    dict(zip(axes, values, strict=True))
-    for values in itertools.product(*axes.values())
-  ]
+  return values
 
 
 def _config(base: str, variant: Mapping[str, Any]) -> str:
@@ -105,52 +102,66 @@ def measure(record: Mapping[str, Any]) -> dict[str, float | None]:
   }
 
 
-def draw(
-  measured: Iterable[Mapping[str, Any]],
-  flag_values: flags.FlagValues,
-  path: pathlib.Path,
-) -> None:
-  """Draws the heat maps.
+def average(
+  variants: Sequence[Mapping[str, Any]], runs: Iterable[Mapping[str, Any]]
+) -> np.ndarray:
+  """Returns the means of the measures over the seeds.
 
   Args:
-    measured: the settings and measures of each run.
-    flag_values: parsed.
-    path: of the PNG file.
+    variants: V settings.
+    runs: settings and measures of each run.
+
+  Returns:
+    `[V, M]`; NaN where no run came to its end.
   """
-  cells: dict[tuple, list[Mapping[str, Any]]] = {}
-  for run in measured:
-    if run["count_accuracy"] is not None:
-      key = tuple(run[name] for name in ("estimator", *_GRID))
-      cells.setdefault(key, []).append(run)
-  scales, where_biases, presence_biases = (
-    flag_values[f"{name}_grid"].value for name in _GRID
+  ended = [run for run in runs if run["count_accuracy"] is not None]
+  means = np.full([len(variants), len(_MEASURES)], np.nan)
+  for mean, variant in zip(means, variants, strict=True):
+    of_seeds = [
+      [run[name] for name in _MEASURES]
+      for run in ended
+      if variant.items() <= run.items()
+    ]
+    if of_seeds:
+      mean[:] = np.mean(of_seeds, axis=0)
+  return means
+
+
+def draw(
+  means: np.ndarray, values: Mapping[str, Sequence[Any]]
+) -> figures.Figure:
+  """Returns the heat maps.
+
+  Args:
+    means: `[V, M]`, see `average`.
+    values: of the settings, see `axes`, of which V is the product.
+  """
+  estimators, scales, where_biases, presence_biases = values.values()
+  means = means.reshape([*map(len, values.values()), len(_MEASURES)])
+  # [E, S, W, P, M] -> [M, E P, W, S]
+  shares = means.transpose(4, 0, 3, 2, 1).reshape(
+    [len(_MEASURES), -1, len(where_biases), len(scales)]
   )
-  columns = list(itertools.product(flag_values.estimators, presence_biases))
-  shape = (len(_MEASURES), len(columns), len(where_biases), len(scales))
-  shares = np.full(shape, np.nan)
-  for m, c, y, x in np.ndindex(shape):
-    estimator, presence_bias = columns[c]
-    key = (estimator, scales[x], where_biases[y], presence_bias)
-    if key in cells:
-      shares[m, c, y, x] = np.mean(
-        [run[list(_MEASURES)[m]] for run in cells[key]]
-      )
-  maps = charts.heat_maps(
+  return charts.heat_maps(
     shares,
     list(_MEASURES.values()),
-    [f"{estimator}\npresence_bias {bias:g}" for estimator, bias in columns],
+    [
+      f"{estimator}\npresence_bias {bias:g}"
+      for estimator, bias in itertools.product(estimators, presence_biases)
+    ],
     ("decoder_init_scale", scales),
     ("where_scale_bias", where_biases),
   )
-  figures.save(maps, path)
 
 
 def main(flag_values: flags.FlagValues) -> int:
   """Trains what is not trained yet, then draws; returns the exit status."""
-  by_config = {
-    _config(flag_values.config, variant): variant
-    for variant in variants(flag_values)
-  }
+  values = axes(flag_values)
+  variants = [
+    dict(zip(values, combination, strict=True))
+    for combination in itertools.product(*values.values())
+  ]
+  by_config = {_config(flag_values.config, v): v for v in variants}
   status = sweep.run(list(by_config), flag_values)
   if status > 1:  # stopped by a signal
     return status
@@ -168,7 +179,7 @@ def main(flag_values: flags.FlagValues) -> int:
   figure, numbers = (
     out / f"init_sensitivity.{kind}" for kind in ("png", "json")
   )
-  draw(measured, flag_values, figure)
+  figures.save(draw(average(variants, measured), values), figure)
   files.write_json(numbers, {"config": flag_values.config, "runs": measured})
   print(f"figure:  {figure}\nnumbers: {numbers}")
   return status

@@ -331,3 +331,12 @@ class TestOfATrainer:
     values = values_of(*event_files(tmp_path))
     assert len(values) == 2 * len(variables)
     assert len({v.name for v in variables}) == len(variables)
+
+
+def test_read_scalars_where_a_writer_started_again(tmp_path):
+  """What the first wrote after the second's start is not taken."""
+  write_steps(tmp_path, [0, 10, 20, 30, 40])
+  write_steps(tmp_path, [20, 40, 60])
+  assert len(event_files(tmp_path)) == 2
+  read = summaries.read_scalars(tmp_path, ["a", "c"])
+  assert read == {"a": {step: step + 0.5 for step in (0, 10, 20, 40, 60)}}

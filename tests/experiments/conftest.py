@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from data import mnist
+from experiments import launcher, train
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 
@@ -60,3 +61,18 @@ def tiny_flags(tiny_data):
     "--batch_size=8",
     "--nojit_compile",
   ]
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_flags, tmp_path_factory):
+  """The folder of a tiny run, not to be changed."""
+  run_dir = tmp_path_factory.mktemp("tiny_run") / "ours"
+  arguments = [f"--run_dir={run_dir}", "--iterations=20", "--eval_every=10"]
+  status = launcher.run(
+    train.__doc__,
+    train.define_flags,
+    train.main,
+    ["train", *arguments, *tiny_flags],
+  )
+  assert status == 0
+  return run_dir
