@@ -1,4 +1,4 @@
-"""The pictures of the blog post. The only user of matplotlib."""
+"""The pictures of the blog post. With `air.charts`, all that uses matplotlib."""
 
 import pathlib
 import textwrap

@@ -200,8 +200,8 @@ def main(flag_values: flags.FlagValues) -> None:
   by_run = {}
   paths = [pathlib.Path(path).expanduser() for path in flag_values.runs]
   for name, path in runs.names("runs", paths).items():
-    print(f"reading {path}", file=sys.stderr)
     by_run[name] = read(path, flag_values.split)
+    print(f"read {path}", file=sys.stderr)
   numbers = {name: summarize(scalars) for name, scalars in by_run.items()}
   panels = {
     title: {name: run[tag] for name, run in by_run.items() if tag in run}

@@ -117,8 +117,8 @@ def main(flag_values: flags.FlagValues) -> None:
   panels = {}
   folders = [pathlib.Path(f).expanduser() for f in flag_values.run_dirs]
   for name, folder in runs.names("run_dirs", folders).items():
-    print(f"evaluating {folder}", file=sys.stderr)
     run, model, iteration, split = evaluate.load(folder, flag_values)
+    print(f"evaluating {folder} at iteration {iteration}", file=sys.stderr)
     image_metrics = Evaluator(model).evaluate(
       split.images, iteration, run.air.training.seed
     )

@@ -6,25 +6,26 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from experiments import compare, launcher
+from experiments import compare
 
 # Of the original, every 10k iterations.
 ACCURACIES = {0: 0.2, 10_000: 0.9, 20_000: 0.96, 30_000: 0.94}
 LOSSES = {0: 900.0, 10_000: -400.0, 20_000: -550.0, 30_000: -500.0}
 
 
-def run_compare(tmp_path, *paths):
-  return launcher.run(
-    compare.__doc__,
-    compare.define_flags,
-    compare.main,
-    [
-      "compare",
+@pytest.fixture
+def run_compare(call, tmp_path):
+  """A function that compares runs."""
+
+  def run(*paths):
+    return call(
+      compare,
       f"--runs={','.join(map(str, paths))}",
       f"--figure={tmp_path / 'compare.png'}",
       f"--json={tmp_path / 'compare.json'}",
-    ],
-  )
+    )
+
+  return run
 
 
 def numbers(tmp_path):
@@ -59,8 +60,10 @@ def original(tmp_path):
   return folder
 
 
-def test_ours_and_the_original(tmp_path, tiny_run, original, capsys):
-  assert run_compare(tmp_path, tiny_run, original) == 0
+def test_ours_and_the_original(
+  run_compare, tmp_path, tiny_run, original, capsys
+):
+  assert run_compare(tiny_run, original) == 0
   runs = numbers(tmp_path)
   ours, theirs = runs.values()
   assert [name.split("/")[-1] for name in runs] == ["ours", "original"]
@@ -102,21 +105,21 @@ def test_ours_and_the_original(tmp_path, tiny_run, original, capsys):
     assert image.width > 1000
 
 
-def test_a_file_that_is_cut_off(tmp_path, original):
+def test_a_file_that_is_cut_off(run_compare, tmp_path, original):
   [file] = original.iterdir()
   content = file.read_bytes()
   file.write_bytes(content[: len(content) // 2])
-  assert run_compare(tmp_path, file) == 0
+  assert run_compare(file) == 0
   [run] = numbers(tmp_path).values()
   kept = run["curves"]["num_step_acc"]["iterations"]
   assert kept == list(ACCURACIES)[: len(kept)]
   assert kept
 
 
-def test_values_that_are_not_finite(tmp_path):
+def test_values_that_are_not_finite(run_compare, tmp_path):
   losses = {0: 5.0, 10: float("nan"), 20: 3.0, 30: float("inf")}
   write_original(tmp_path / "run", {"loss/test": losses})
-  assert run_compare(tmp_path, tmp_path / "run") == 0
+  assert run_compare(tmp_path / "run") == 0
   [run] = numbers(tmp_path).values()
   assert run["curves"]["loss"]["values"] == [5.0, None, 3.0, None]
   assert run["final"] == {"loss": None}
@@ -124,11 +127,11 @@ def test_values_that_are_not_finite(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not an event file"])
-def test_nothing_to_compare(tmp_path, content, original, capsys):
+def test_nothing_to_compare(run_compare, tmp_path, content, original, capsys):
   path = tmp_path / "events.out.tfevents.1"
   if content is not None:
     path.write_bytes(content)
-  assert run_compare(tmp_path, original, path) == 2
+  assert run_compare(original, path) == 2
   error = capsys.readouterr().err.splitlines()[-1]
   assert error.startswith(f"compare: --runs holds '{path}', expected an event")
   assert not (tmp_path / "compare.json").exists()

@@ -11,7 +11,7 @@ from air import blog_code, checkpoints, evaluation
 from air.evaluation import Evaluator
 from air.model import AIRModel
 from air.noise import Noise
-from experiments import evaluate, import_blog_checkpoint, launcher, runs
+from experiments import evaluate, import_blog_checkpoint, runs
 
 FIXTURE = pathlib.Path(__file__).parents[1] / "testdata" / "blog_code_a.npz"
 ITERATION = 20_000
@@ -25,15 +25,6 @@ SIZES = [
   "--lstm_size=8",
   "--batch_size=4",
 ]
-
-
-def call(binary, *arguments):
-  return launcher.run(
-    binary.__doc__,
-    binary.define_flags,
-    binary.main,
-    [binary.__name__.split(".")[-1], *map(str, arguments)],
-  )
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +73,9 @@ def images(tmp_path):
   return path
 
 
-def test_evaluate_reads_the_run(fixture, variables, images, tmp_path, capsys):
+def test_evaluate_reads_the_run(
+  call, fixture, variables, images, tmp_path, capsys
+):
   run_dir = tmp_path / "run"
   prefix = write(tmp_path, variables)
   arguments = [f"--checkpoint={prefix}", f"--run_dir={run_dir}"]
@@ -177,7 +170,7 @@ BAD = {
 
 @pytest.mark.parametrize(("change", "flags", "expected"), BAD.values(), ids=BAD)
 def test_what_is_no_checkpoint_of_the_original(
-  change, flags, expected, variables, images, tmp_path, capsys
+  call, change, flags, expected, variables, images, tmp_path, capsys
 ):
   change(variables)
   run_dir = tmp_path / "run"
@@ -191,7 +184,7 @@ def test_what_is_no_checkpoint_of_the_original(
 
 
 def test_another_scope_and_an_iteration_that_is_given(
-  variables, images, tmp_path
+  call, variables, images, tmp_path
 ):
   """The scope is the name of the class of the original's model."""
   del variables["global_step"]
@@ -208,7 +201,7 @@ def test_another_scope_and_an_iteration_that_is_given(
   assert checkpoints.iteration_of(saved) == 7
 
 
-def test_a_damaged_checkpoint(variables, tmp_path, capsys):
+def test_a_damaged_checkpoint(call, variables, tmp_path, capsys):
   prefix = write(tmp_path, variables)
   data = pathlib.Path(f"{prefix}.data-00000-of-00001")
   data.write_bytes(data.read_bytes()[:100])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from air import charts
-from experiments import init_sensitivity, launcher, plan, sweep, train
+from experiments import init_sensitivity, plan, sweep, train
 
 # One combination for each estimator.
 GRID = [
@@ -14,15 +14,6 @@ GRID = [
   "--where_scale_bias_grid=-1",
   "--presence_bias_grid=0.5",
 ]
-
-
-def run_binary(*arguments):
-  return launcher.run(
-    init_sensitivity.__doc__,
-    init_sensitivity.define_flags,
-    init_sensitivity.main,
-    ["init_sensitivity", *map(str, arguments)],
-  )
 
 
 @pytest.fixture
@@ -39,7 +30,7 @@ def drawn(monkeypatch):
   return calls
 
 
-def test_a_grid(tmp_path, tiny_flags, drawn):
+def test_a_grid(call, tmp_path, tiny_flags, drawn):
   """The sweep finds the runs done."""
   configs = [
     f"blog:where_init=code,estimator={estimator},decoder_init_scale=2.0,"
@@ -49,15 +40,11 @@ def test_a_grid(tmp_path, tiny_flags, drawn):
   given = [*tiny_flags, "--iterations=2"]
   evaluations = []
   for run in plan.make(configs, [3], tmp_path, given):
-    status = launcher.run(
-      "",
-      train.define_flags,
-      train.main,
-      ["train", f"--run_dir={run.folder}", *run.flags],
-    )
-    assert status == 0
+    assert call(train, f"--run_dir={run.folder}", *run.flags) == 0
     evaluations.append(json.loads((run.folder / "evaluation.json").read_text()))
-  assert run_binary(f"--out={tmp_path}", "--seeds=3", *GRID, *given) == 0
+  assert (
+    call(init_sensitivity, f"--out={tmp_path}", "--seeds=3", *GRID, *given) == 0
+  )
 
   result = json.loads((tmp_path / "init_sensitivity.json").read_text())
   assert result["config"] == "blog"
@@ -83,7 +70,7 @@ def test_a_grid(tmp_path, tiny_flags, drawn):
   assert (tmp_path / "init_sensitivity.png").exists()
 
 
-def test_cells_are_means_over_seeds(tmp_path, monkeypatch, drawn):
+def test_cells_are_means_over_seeds(call, tmp_path, monkeypatch, drawn):
   """Of the runs that came to their end; results may hold others too."""
 
   def record(bias, seed, accuracy, config="blog"):
@@ -117,7 +104,7 @@ def test_cells_are_means_over_seeds(tmp_path, monkeypatch, drawn):
   monkeypatch.setattr(sweep, "run", lambda configs, flag_values: 1)
   arguments = [f"--out={tmp_path}", "--seeds=0-1", "--estimators=marginal"]
   arguments += [*GRID, "--decoder_init_scale_grid=0.5,2,4"]
-  assert run_binary(*arguments) == 1
+  assert call(init_sensitivity, *arguments) == 1
   [(shares, *_)] = drawn
   np.testing.assert_array_equal(
     shares[:, 0, 0],
@@ -127,7 +114,7 @@ def test_cells_are_means_over_seeds(tmp_path, monkeypatch, drawn):
   assert len(result["runs"]) == 6
 
 
-def test_stopped_by_a_signal(tmp_path, monkeypatch):
+def test_stopped_by_a_signal(call, tmp_path, monkeypatch):
   monkeypatch.setattr(sweep, "run", lambda configs, flag_values: 143)
-  assert run_binary(f"--out={tmp_path}", "--seeds=0") == 143
+  assert call(init_sensitivity, f"--out={tmp_path}", "--seeds=0") == 143
   assert list(tmp_path.iterdir()) == []

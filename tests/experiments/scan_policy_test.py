@@ -10,7 +10,7 @@ from PIL import Image
 from air import checkpoints, policy
 from air.evaluation import Evaluator, ImageMetrics
 from air.model import AIRModel
-from experiments import launcher, runs, scan_policy
+from experiments import runs, scan_policy
 
 
 def metrics_of(windows, num_steps):
@@ -18,20 +18,15 @@ def metrics_of(windows, num_steps):
   return empty._replace(windows=windows, num_steps=num_steps)
 
 
-def test_two_runs(tmp_path, tiny_run, tiny_data, capsys):
+def test_two_runs(call, tmp_path, tiny_run, tiny_data, capsys):
   again = tmp_path / "again"
   shutil.copytree(tiny_run, again)
-  status = launcher.run(
-    scan_policy.__doc__,
-    scan_policy.define_flags,
-    scan_policy.main,
-    [
-      "scan_policy",
-      f"--run_dirs={tiny_run},{again}",
-      f"--figure={tmp_path / 'policy.png'}",
-      f"--json={tmp_path / 'policy.json'}",
-      "--split=validation",
-    ],
+  status = call(
+    scan_policy,
+    f"--run_dirs={tiny_run},{again}",
+    f"--figure={tmp_path / 'policy.png'}",
+    f"--json={tmp_path / 'policy.json'}",
+    "--split=validation",
   )
   assert status == 0
   result = json.loads((tmp_path / "policy.json").read_text())
