@@ -1,4 +1,4 @@
-"""The pictures of the blog post. With `air.charts`, all that uses matplotlib."""
+"""The pictures of the blog post. Besides `air.charts`, all of matplotlib."""
 
 import pathlib
 import textwrap
