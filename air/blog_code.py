@@ -133,12 +133,15 @@ def assign(model: AIRModel, original: Mapping[str, np.ndarray]) -> None:
   trainable = model.trainable_variables
   variables = dict(zip(names(model, trainable), trainable, strict=True))
   weights = convert(original, variables)
-  for name, variable in variables.items():
-    if weights[name].shape != tuple(variable.shape):
-      raise CheckpointError(
-        f"checkpoint holds {_original_name(name)} of shape"
-        f" {list(weights[name].shape)} (as {name}), expected"
-        f" {list(variable.shape)}; see the flags of the model's sizes"
-      )
+  wrong = [
+    f"{_original_name(name)} of shape {list(weights[name].shape)}, expected"
+    f" {list(variable.shape)} (our {name})"
+    for name, variable in variables.items()
+    if weights[name].shape != tuple(variable.shape)
+  ]
+  if wrong:
+    raise CheckpointError(
+      f"checkpoint holds {'; '.join(wrong)}; see the flags of the model's sizes"
+    )
   for name, variable in variables.items():
     variable.assign(weights[name])

@@ -223,13 +223,13 @@ def scan_policies(
   figure, axes = plt.subplots(
     rows,
     columns,
-    figsize=(3.6 * columns, 4.2 * rows),
+    figsize=(3.8 * columns, 4.4 * rows),
     squeeze=False,
     layout="constrained",
   )
   for axis, (title, steps) in zip(axes.flat, panels.items(), strict=False):
     _draw_scan_policy(axis, *steps)
-    axis.set_title(title, fontsize=10, pad=24)
+    axis.set_title(title, fontsize=10, pad=26)
   for axis in axes.flat[len(panels) :]:
     axis.set_axis_off()
   return figure
@@ -256,8 +256,8 @@ def _draw_scan_policy(
     for step in range(max_steps)
   ]
   axis.legend(
-    handles=handles, loc="upper center", ncols=max_steps, fontsize=8,
-    bbox_to_anchor=(0.5, 1.12),
+    handles=handles, loc="lower center", ncols=max_steps, fontsize=8,
+    bbox_to_anchor=(0.5, 1.0), handlelength=1.0, columnspacing=1.0,
   )  # fmt: skip
 
 

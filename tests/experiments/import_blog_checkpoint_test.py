@@ -158,7 +158,8 @@ BAD = {
   "shape": (
     lambda variables: None,
     ["--what_size=6"],
-    "of shape [8, 10] (as cell/what_head/mlp/linear_0/w), expected [8, 12]",
+    "AIRCell/ParametrisedGaussian/linear/w of shape [8, 10], expected [8, 12]"
+    " (our cell/what_head/mlp/linear_0/w)",
   ),
   "no iteration": (
     without("global_step"),
