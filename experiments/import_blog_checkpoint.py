@@ -62,7 +62,7 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     reader = tf.train.load_checkpoint(str(path))
     names = reader.get_variable_to_shape_map()
     return {name: reader.get_tensor(name) for name in names}
-  except (ValueError, tf.errors.OpError) as error:
+  except (ValueError, IndexError, tf.errors.OpError) as error:
     raise CheckpointError(
       f"checkpoint is {path}, which cannot be read as TensorFlow's: {error}"
     ) from error
