@@ -16,10 +16,10 @@ class ConfigError(ValueError):
   """A value that cannot work. The message starts with the field's name."""
 
 
-def _field(default: Any, help_text: str, **before: Any) -> Any:
-  """Returns a field; `before=...`: the value of runs older than the field."""
+def _field(default: Any, help_text: str, **metadata: Any) -> Any:
+  """Returns a field; `before=...`: its value in runs older than the field."""
   return dataclasses.field(
-    default=default, metadata={"help": help_text, **before}
+    default=default, metadata={"help": help_text, **metadata}
   )
 
 
