@@ -16,8 +16,11 @@ class ConfigError(ValueError):
   """A value that cannot work. The message starts with the field's name."""
 
 
-def _field(default: Any, help_text: str) -> Any:
-  return dataclasses.field(default=default, metadata={"help": help_text})
+def _field(default: Any, help_text: str, **metadata: Any) -> Any:
+  """Returns a field; `before=...`: its value in runs older than the field."""
+  return dataclasses.field(
+    default=default, metadata={"help": help_text, **metadata}
+  )
 
 
 def _require(condition: bool, name: str, value: Any, expected: str) -> None:
@@ -136,6 +139,12 @@ class ModelConfig:
     " their gradient does not vanish before there is something to paint"
     " (ours); 0: they are not (code)",
   )
+  decoder_init_scale: float = _field(
+    1.0,
+    "the decoder's initial output is multiplied by this, by way of the last"
+    " layer's weights (code)",
+    before=1.0,
+  )
   canvas_multiplier: float = _field(
     0.5, "the sum of the painted objects is multiplied by this (code)"
   )
@@ -174,7 +183,12 @@ class ModelConfig:
       f"no more than the image's {self.image_size}",
     )
     _check(self, "more than 0", lambda v: v > 0, "output_std")
-    _check(self, "at least 0", lambda v: v >= 0, "presence_bound")
+    _check(
+      self,
+      "at least 0",
+      lambda v: v >= 0,
+      *("presence_bound", "decoder_init_scale"),
+    )
     _require(
       self.where_init == "code" or self.where_squash != "locations",
       "where_init", repr(self.where_init),
@@ -316,7 +330,8 @@ class AIRConfig:
   def from_dict(cls, values: dict[str, dict[str, Any]]) -> "AIRConfig":
     """Returns the configuration that `dataclasses.asdict` made `values` of.
 
-    Also after a round trip through JSON, which makes lists of tuples.
+    Also after a round trip through JSON, which makes lists of tuples, and of
+    runs older than a field whose value they had is known (`before`).
 
     Args:
       values: field name to value, for each of the three parts.
@@ -331,7 +346,14 @@ class AIRConfig:
     parts = {}
     for part in dataclasses.fields(cls):
       part_class = get_type_hints(cls)[part.name]
-      given = values[part.name]
+      given = {
+        **{
+          field.name: field.metadata["before"]
+          for field in dataclasses.fields(part_class)
+          if "before" in field.metadata
+        },
+        **values[part.name],
+      }
       _check_names(
         part.name, given, [f.name for f in dataclasses.fields(part_class)]
       )

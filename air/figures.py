@@ -1,4 +1,4 @@
-"""The pictures of the blog post. The only user of matplotlib."""
+"""The pictures of the blog post. Besides `air.charts`, all of matplotlib."""
 
 import pathlib
 import textwrap
@@ -12,11 +12,12 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib import lines, patches
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from air import files, transformer
+from air import files, policy, transformer
 from air.model import AIROutput
 
 # Blue and vermilion of Okabe and Ito, which colour-blind readers tell apart.
@@ -208,15 +209,47 @@ def scan_policy(windows: np.ndarray, num_steps: np.ndarray) -> Figure:
     windows: `[N, T, 4]`, (sx, tx, sy, ty) of each image's steps.
     num_steps: `[N]`, how many of them exist.
   """
+  figure, axis = plt.subplots(figsize=(4.5, 4.5), layout="constrained")
+  _draw_scan_policy(axis, windows, num_steps)
+  return figure
+
+
+def scan_policies(
+  panels: Mapping[str, tuple[np.ndarray, np.ndarray]],
+) -> Figure:
+  """The scan policies of several runs, a panel each.
+
+  Args:
+    panels: title to windows and numbers of steps, see `scan_policy`.
+  """
+  columns = min(len(panels), 5)
+  rows = -(-len(panels) // columns)
+  figure, axes = plt.subplots(
+    rows,
+    columns,
+    figsize=(3.8 * columns, 4.4 * rows),
+    squeeze=False,
+    layout="constrained",
+  )
+  for axis, (title, steps) in zip(axes.flat, panels.items(), strict=False):
+    _draw_scan_policy(axis, *steps)
+    axis.set_title(title, fontsize=10, pad=26)
+  for axis in axes.flat[len(panels) :]:
+    axis.set_axis_off()
+  return figure
+
+
+def _draw_scan_policy(
+  axis: Axes, windows: np.ndarray, num_steps: np.ndarray
+) -> None:
   max_steps = windows.shape[1]
   bins = np.linspace(-1.0, 1.0, 51)
   rgb = np.zeros([50, 50, 3])
   for step in range(max_steps):
-    tx, ty = windows[num_steps > step, step][:, (1, 3)].T
-    density = np.histogram2d(ty, tx, bins=(bins, bins))[0]
+    x, y = policy.centres(windows[num_steps > step, step]).T
+    density = np.histogram2d(y, x, bins=(bins, bins))[0]
     colour = np.array(matplotlib.colors.to_rgb(_colour(step)))
     rgb += (density / max(density.max(), 1.0))[..., None] ** 0.5 * colour
-  figure, axis = plt.subplots(figsize=(4.5, 4.5), layout="constrained")
   axis.imshow(np.clip(rgb, 0.0, 1.0), extent=(-1, 1, 1, -1))
   axis.set(xlabel="x of the glimpse's centre", ylabel="y")
   handles = [
@@ -227,10 +260,9 @@ def scan_policy(windows: np.ndarray, num_steps: np.ndarray) -> Figure:
     for step in range(max_steps)
   ]
   axis.legend(
-    handles=handles, loc="upper center", ncols=max_steps, fontsize=8,
-    bbox_to_anchor=(0.5, 1.12),
+    handles=handles, loc="lower center", ncols=max_steps, fontsize=8,
+    bbox_to_anchor=(0.5, 1.0), handlelength=1.0, columnspacing=1.0,
   )  # fmt: skip
-  return figure
 
 
 def _colour(step: int) -> str:

@@ -80,6 +80,7 @@ class AIRModel(snt.Module):
       model_config.hidden_sizes,
       model_config.glimpse_size,
       w_init,
+      model_config.decoder_init_scale,
       name="decoder",
     )
     self.baseline: modules.ScalarHead | None = None

@@ -52,8 +52,18 @@ class MLP(snt.nets.MLP):
     output_sizes: Sequence[int],
     w_init: snt.initializers.Initializer,
     activate_final: bool = False,
+    init_scale: float = 1.0,
     name: str | None = None,
   ):
+    """Makes the module.
+
+    Args:
+      output_sizes: of the layers.
+      w_init: of every weight matrix.
+      activate_final: also after the last layer.
+      init_scale: the last layer's initial weights are multiplied by this.
+      name: of the module.
+    """
     super().__init__(
       output_sizes,
       w_init=w_init,
@@ -61,6 +71,7 @@ class MLP(snt.nets.MLP):
       activate_final=activate_final,
       name=name,
     )
+    self._layers[-1].w_init = lambda *args: init_scale * w_init(*args)
 
 
 class Encoder(snt.Module):
@@ -88,11 +99,25 @@ class Decoder(snt.Module):
     hidden_sizes: Sequence[int],
     glimpse_size: tuple[int, ...],
     w_init: snt.initializers.Initializer,
+    init_scale: float = 1.0,
     name: str | None = None,
   ):
+    """Makes the module.
+
+    Args:
+      hidden_sizes: of the layers before the output.
+      glimpse_size: (h, w), pixels.
+      w_init: of every weight matrix.
+      init_scale: the initial output is multiplied by this.
+      name: of the module.
+    """
     super().__init__(name=name)
     self._glimpse_size = tuple(glimpse_size)
-    self._mlp = MLP([*hidden_sizes, math.prod(self._glimpse_size)], w_init)
+    self._mlp = MLP(
+      [*hidden_sizes, math.prod(self._glimpse_size)],
+      w_init,
+      init_scale=init_scale,
+    )
 
   def __call__(self, what: tf.Tensor) -> tf.Tensor:
     """Returns glimpses `[B, h, w]` of z_what `[B, Z]`."""

@@ -1,4 +1,4 @@
-"""TensorBoard: what a run writes, under the tags of the blog's code.
+"""TensorBoard: what runs write, under the tags of the blog's code.
 
 There `<tag>/train` and `<tag>/test` are the training images and images held
 out; so they are here, with the validation images as `test`: a run of either
@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorboard.backend.event_processing import event_file_loader
 from tensorboard.plugins.hparams import api as hparams
+from tensorboard.util import tensor_util
 
 from air import files
 from air.evaluation import ImageMetrics
@@ -123,6 +125,37 @@ class SummaryWriter:
   def close(self) -> None:
     """Flushes and closes the file."""
     self._writer.close()
+
+
+def read_scalars(
+  path: pathlib.Path, tags: Iterable[str]
+) -> dict[str, dict[int, float]]:
+  """Reads scalars that TensorFlow 1 or 2 wrote.
+
+  A file is read up to where it is cut off or damaged. Where a writer started
+  again from an earlier iteration, what it wrote is taken, as in TensorBoard.
+
+  Args:
+    path: of an event file, or of a folder with some.
+    tags: which scalars.
+
+  Returns:
+    For each tag that occurs, iteration to value.
+  """
+  wanted = set(tags)
+  scalars: dict[str, dict[int, float]] = {}
+  for file in sorted(path.glob(EVENT_FILES)) if path.is_dir() else [path]:
+    for event in event_file_loader.EventFileLoader(str(file)).Load():
+      for value in event.summary.value:
+        if value.tag not in wanted:
+          continue
+        array = tensor_util.make_ndarray(value.tensor)
+        if array.size == 1:
+          series = scalars.setdefault(value.tag, {})
+          while series and next(reversed(series)) >= event.step:
+            series.popitem()
+          series[event.step] = float(array.item())
+  return scalars
 
 
 def schedule_scalars(trainer: Trainer) -> dict[str, float]:

@@ -92,7 +92,7 @@ class DataConfig:
     )
 
 
-class _TupleParser(flags.ArgumentParser):
+class TupleParser(flags.ArgumentParser):
   """Parses numbers separated by commas."""
 
   def __init__(self, kind: type):
@@ -101,6 +101,7 @@ class _TupleParser(flags.ArgumentParser):
     self.syntactic_help = "numbers separated by commas"
 
   def parse(self, argument: Any) -> tuple:
+    """See base class."""
     if isinstance(argument, tuple):
       return argument
     try:
@@ -109,11 +110,15 @@ class _TupleParser(flags.ArgumentParser):
       raise ValueError(f"expected {self.syntactic_help}") from None
 
   def flag_type(self) -> str:
+    """See base class."""
     return f"{self._kind.__name__} list"
 
 
-class _TupleSerializer(flags.ArgumentSerializer):
+class TupleSerializer(flags.ArgumentSerializer):
+  """Writes what `TupleParser` parses."""
+
   def serialize(self, value: tuple) -> str:
+    """See base class."""
     return ",".join(str(v) for v in value)
 
 
@@ -143,7 +148,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     }
     if isinstance(field.default, tuple):
       flags.DEFINE(
-        _TupleParser(choices[0]), serializer=_TupleSerializer(), **options
+        TupleParser(choices[0]), serializer=TupleSerializer(), **options
       )
     elif choices:
       flags.DEFINE_enum(enum_values=choices, **options)

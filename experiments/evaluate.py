@@ -6,8 +6,9 @@ Prints a table and writes RUN_DIR/evaluation.json.
 """
 
 import dataclasses
+import pathlib
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import flags
 
@@ -25,9 +26,6 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   flags.DEFINE_string(
     "run_dir", None, "the run's folder", required=True, **options
   )
-  flags.DEFINE_enum(
-    "split", "test", ["test", "validation"], "which images", **options
-  )
   flags.DEFINE_integer(
     "iwae_samples",
     0,
@@ -37,12 +35,21 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     **options,
   )
   flags.DEFINE_integer(
-    "num_images", 0, "only the first so many images; 0: all", lower_bound=0,
-    **options,
-  )  # fmt: skip
-  flags.DEFINE_integer(
     "seed", None, "of the evaluation's noise; by default the run's",
     lower_bound=0, upper_bound=2**31 - 1, **options,
+  )  # fmt: skip
+  define_split_flags(flag_values)
+
+
+def define_split_flags(flag_values: flags.FlagValues) -> None:
+  """Defines the flags of `load`, which say what images it returns."""
+  options = {"flag_values": flag_values, "module_name": "run"}
+  flags.DEFINE_enum(
+    "split", "test", ["test", "validation"], "which images", **options
+  )
+  flags.DEFINE_integer(
+    "num_images", 0, "only the first so many images; 0: all", lower_bound=0,
+    **options,
   )  # fmt: skip
   for name in ("mnist", "data"):
     flags.DEFINE_string(
@@ -61,6 +68,54 @@ def define_data_cache_flag(flag_values: flags.FlagValues) -> None:
     flag_values=flag_values,
     module_name="run",
   )
+
+
+class Trained(NamedTuple):
+  """A trained model and held-out images.
+
+  Attributes:
+    run: that the model is of.
+    model: as in the run's newest good checkpoint.
+    iteration: of that checkpoint.
+    split: images that the run's training did not see.
+  """
+
+  run: runs.Run
+  model: AIRModel
+  iteration: int
+  split: Split
+
+
+def load(folder: pathlib.Path, flag_values: flags.FlagValues) -> Trained:
+  """Returns the newest good checkpoint of a run, and its images.
+
+  Args:
+    folder: of the run.
+    flag_values: parsed, see `define_split_flags`.
+
+  Raises:
+    UsageError: if there is no run, or no checkpoint, or other images.
+  """
+  run = runs.load(folder)
+  moved = {
+    name: flag_values[name].value
+    for name in ("mnist", "data")
+    if flag_values[name].value is not None
+  }
+  dataset = runs.load_dataset(
+    dataclasses.replace(run.data, **moved), flag_values.data_cache
+  )
+  runs.check_images(run, dataset)
+  split = getattr(dataset, flag_values.split)
+  if flag_values.num_images:
+    split = split.first(flag_values.num_images)
+  model = AIRModel(run.air)
+  iteration = checkpoints.restore_newest(
+    run.checkpoints, model, lambda message: print(message, file=sys.stderr)
+  )
+  if iteration is None:
+    raise UsageError(f"run_dir is {run.folder}, which has no checkpoint yet")
+  return Trained(run, model, iteration, split)
 
 
 def evaluate_split(
@@ -133,25 +188,7 @@ def format_table(result: dict[str, Any]) -> str:
 
 def main(flag_values: flags.FlagValues) -> None:
   """Evaluates the newest good checkpoint of a run."""
-  run = runs.load(runs.folder_of(flag_values))
-  moved = {
-    name: flag_values[name].value
-    for name in ("mnist", "data")
-    if flag_values[name].value is not None
-  }
-  dataset = runs.load_dataset(
-    dataclasses.replace(run.data, **moved), flag_values.data_cache
-  )
-  runs.check_images(run, dataset)
-  split = getattr(dataset, flag_values.split)
-  if flag_values.num_images:
-    split = split.first(flag_values.num_images)
-  model = AIRModel(run.air)
-  iteration = checkpoints.restore_newest(
-    run.checkpoints, model, lambda message: print(message, file=sys.stderr)
-  )
-  if iteration is None:
-    raise UsageError(f"run_dir is {run.folder}, which has no checkpoint yet")
+  run, model, iteration, split = load(runs.folder_of(flag_values), flag_values)
   result = evaluate_split(
     run,
     Evaluator(model),

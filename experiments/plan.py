@@ -147,7 +147,7 @@ def make(
   """
   sweep = []
   for config in configs:
-    config_flags = _flags_of(config, given)
+    config_flags = flags_of(config, given)
     folder = out / re.sub(r"[^\w.,=+-]", "_", config)
     for seed in seeds:
       run_flags = [*config_flags, f"--seed={seed}"]
@@ -169,7 +169,16 @@ def make(
   return sweep
 
 
-def _flags_of(config: str, given: Sequence[str]) -> list[str]:
+def flags_of(config: str, given: Sequence[str]) -> list[str]:
+  """Returns the flags of `experiments.train` of a configuration.
+
+  Args:
+    config: see `make`.
+    given: flags that come before the configuration's own settings.
+
+  Raises:
+    UsageError: if there is no such flagfile, or a setting is none.
+  """
   name, colon, settings = config.partition(":")
   path = _FLAGFILES / f"{name}.flags"
   if name.endswith(".flags"):

@@ -114,17 +114,41 @@ def failure_mode(evaluation: Mapping[str, Any]) -> str | None:
   """
   if evaluation.get("count_accuracy", 1.0) >= SUCCESS:
     return None
+  if zero_steps(evaluation) > 0.5:
+    return "zero steps"
+  if all_steps(evaluation) >= 0.9:
+    return "over-counting"
   confusion = np.array(evaluation["count_confusion"])
   true, inferred = np.indices(confusion.shape)
-  some = confusion[1:]
-  if some[:, 0].sum() > 0.5 * some.sum():
-    return "zero steps"
-  fewer = confusion[1 : confusion.shape[1] - 1]
-  if fewer.sum() and fewer[:, -1].sum() >= 0.9 * fewer.sum():
-    return "over-counting"
   too_small = confusion[inferred < true].sum()
   too_large = confusion[inferred > true].sum()
   return "merged digits" if too_small > too_large else "split digits"
+
+
+def zero_steps(evaluation: Mapping[str, Any]) -> float:
+  """Returns the share, of the images with objects, that get no step."""
+  some = np.array(evaluation["count_confusion"])[1:]
+  return float(some[:, 0].sum() / max(some.sum(), 1))
+
+
+def all_steps(evaluation: Mapping[str, Any]) -> float:
+  """Returns the share that get all steps.
+
+  Args:
+    evaluation: see `air.evaluation.summarize`; of its images with objects, but
+      fewer than there are steps.
+  """
+  confusion = np.array(evaluation["count_confusion"])
+  fewer = confusion[1 : confusion.shape[1] - 1]
+  return float(fewer[:, -1].sum() / max(fewer.sum(), 1))
+
+
+def end(record: Mapping[str, Any]) -> dict[str, Any] | None:
+  """Returns a run's evaluation on the test images; None: it has none."""
+  for evaluation in record["evaluations"]:
+    if evaluation["split"] == "test" and "count_accuracy" in evaluation:
+      return evaluation
+  return None
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:

@@ -143,16 +143,8 @@ def _read(
   return kind, groups, float(threshold[1]), stem
 
 
-def _end(record: dict[str, Any]) -> dict[str, Any] | None:
-  """Returns a run's evaluation on the test images; None: it has none."""
-  for evaluation in record["evaluations"]:
-    if evaluation["split"] == "test" and "count_accuracy" in evaluation:
-      return evaluation
-  return None
-
-
 def _succeeded(record: dict[str, Any], threshold: float) -> bool:
-  end = _end(record)
+  end = records.end(record)
   return end is not None and end["count_accuracy"] >= threshold / 100
 
 
@@ -204,7 +196,7 @@ def _success(groups: _Groups, threshold: float) -> str:
   ]
   rows = []
   for config, group in groups.items():
-    ends = [end for record in group if (end := _end(record))]
+    ends = [end for record in group if (end := records.end(record))]
     failures = collections.Counter(
       record["failure"] or f"below {threshold:g} %"
       for record in group
@@ -257,7 +249,7 @@ def _runs(groups: _Groups, threshold: float) -> str:
   for config, group in groups.items():
     for record in group:
       cells = [_NONE] * 5
-      if end := _end(record):
+      if end := records.end(record):
         by_count = end["count_accuracy_per_count"].items()
         cells = [
           f"{end['iteration']:,}",
@@ -280,7 +272,7 @@ def _confusions(groups: _Groups, threshold: float) -> str:
     (config, record, end["count_confusion"])
     for config, group in groups.items()
     for record in group
-    if (end := _end(record)) and not _succeeded(record, threshold)
+    if (end := records.end(record)) and not _succeeded(record, threshold)
   ]
   if not failures:
     return "No run that came to its end failed."

@@ -18,8 +18,9 @@ import dataclasses
 import fcntl
 import hashlib
 import json
+import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -274,6 +275,29 @@ def _check_digest(run: Run, digit_source: str, data_digest: str) -> None:
 def folder_of(flag_values: flags.FlagValues) -> pathlib.Path:
   """Returns the folder that --run_dir names."""
   return pathlib.Path(flag_values.run_dir).expanduser()
+
+
+def names(flag: str, paths: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
+  """Returns paths by what tells them apart, in their order.
+
+  Args:
+    flag: that names them.
+    paths: of runs.
+
+  Raises:
+    UsageError: if there is none, or one twice.
+  """
+  absolute = [path.resolve() for path in paths]
+  if not paths or len(set(absolute)) < len(paths):
+    raise UsageError(
+      f"{flag} is '{','.join(map(str, paths))}', expected at least one path,"
+      " and each only once"
+    )
+  common = os.path.commonpath([path.parent for path in absolute])
+  return {
+    os.path.relpath(full, common): path
+    for full, path in zip(absolute, paths, strict=True)
+  }
 
 
 def load(folder: pathlib.Path) -> Run:

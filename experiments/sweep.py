@@ -30,7 +30,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from absl import flags
@@ -41,7 +41,7 @@ from experiments.plan import SweepRun
 from experiments.stopping import StopSignal
 from experiments.table import Table
 
-_GROUP = "sweep"
+GROUP = "sweep"
 _TRAIN = (sys.executable, "-m", "experiments.train")
 _SECONDS_BETWEEN_LOOKS = 1.0
 _CONNECT_SECONDS = 10.0
@@ -51,7 +51,6 @@ _OBJECT_STORE_BYTES = 80 * 2**20
 
 def define_flags(flag_values: flags.FlagValues) -> None:
   """Defines this binary's flags."""
-  options = {"flag_values": flag_values, "module_name": _GROUP}
   flags.DEFINE(
     plan.ConfigsParser(),
     "configs",
@@ -60,8 +59,15 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     " separated by commas; each may have settings of its own:"
     " default:steps_prior_anneal=5000,learning_rate=2e-4",
     serializer=flags.ListSerializer(","),
-    **options,
+    flag_values=flag_values,
+    module_name=GROUP,
   )
+  define_sweep_flags(flag_values)
+
+
+def define_sweep_flags(flag_values: flags.FlagValues) -> None:
+  """Defines the flags of `run`."""
+  options = {"flag_values": flag_values, "module_name": GROUP}
   flags.DEFINE(
     plan.SeedsParser(),
     "seeds",
@@ -114,18 +120,43 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 
 def main(flag_values: flags.FlagValues) -> int:
-  """Trains what is not trained yet; returns the exit status."""
+  """Trains the configurations; returns the exit status."""
+  return run(flag_values.configs, flag_values)
+
+
+def results_file(flag_values: flags.FlagValues) -> pathlib.Path:
+  """Returns the file of the runs' records."""
+  if flag_values.results:
+    return pathlib.Path(flag_values.results).expanduser()
+  return _out(flag_values) / "results.jsonl"
+
+
+def _out(flag_values: flags.FlagValues) -> pathlib.Path:
+  return pathlib.Path(flag_values.out).expanduser().resolve()
+
+
+def run(configs: Sequence[str], flag_values: flags.FlagValues) -> int:
+  """Trains what is not trained yet.
+
+  Args:
+    configs: see `plan.make`.
+    flag_values: parsed, see `define_sweep_flags`.
+
+  Returns:
+    The exit status: 0, 1 if a run failed, or 128 and the number of the signal
+    that stopped it.
+  """
   gpus = flag_values.gpus_per_run
   if gpus > 1 and gpus != int(gpus):
     raise UsageError(f"gpus_per_run is {gpus}, expected a part of 1 or a whole")
-  out = pathlib.Path(flag_values.out).expanduser().resolve()
-  results = out / "results.jsonl"
-  if flag_values.results:
-    results = pathlib.Path(flag_values.results).expanduser()
+  results = results_file(flag_values)
   if results.exists():
     records.read(results)  # now, not when the first run ends
   sweep = plan.make(
-    flag_values.configs, flag_values.seeds, out, _training_flags(flag_values)
+    configs,
+    flag_values.seeds,
+    _out(flag_values),
+    _training_flags(flag_values),
   )
   settled = [run for run in sweep if run.state != "waiting"]
   if settled:
@@ -148,7 +179,7 @@ def main(flag_values: flags.FlagValues) -> int:
 
 def _training_flags(flag_values: flags.FlagValues) -> list[str]:
   """Returns the flags of experiments.train that were given."""
-  own = {flag.name for flag in flag_values.flags_by_module_dict()[_GROUP]}
+  own = {flag.name for flag in flag_values.flags_by_module_dict()[GROUP]}
   return [
     flag_values[name].serialize()
     for name in flag_values

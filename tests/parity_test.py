@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
+from air import blog_code
 from air.noise import Noise
 from air.training import Trainer
 from experiments import configuration, train
@@ -68,62 +69,6 @@ def fixture_config(data):
   return dataclasses.replace(config, model=model, training=training)
 
 
-def gates_to_ours(array):
-  """Gates (i, j, f, o) of TensorFlow 1 to (i, f, j, o) of Sonnet 2."""
-  i, j, f, o = np.split(array, 4, axis=-1)
-  return np.concatenate([i, f, j, o], axis=-1)
-
-
-def original_to_ours(data, prefix, forget_bias=0.0):
-  """Maps arrays under `prefix/<original variable name>` to our variables.
-
-  Args:
-    data: the fixture.
-    prefix: "var", "grad_opt_loss", "grad_baseline_loss", "var_after_5_steps".
-    forget_bias: the original adds this to the forget gate, we keep it in b.
-
-  Returns:
-    our variables' names to arrays.
-  """
-
-  def mlp(ours, theirs, first=0):
-    layers = {}
-    for layer in range(3):
-      name = "linear" if layer == 0 else f"linear_{layer}"
-      for kind in "wb":
-        key = f"{prefix}/{theirs}/{name}/{kind}"
-        if key in data:
-          layers[f"{ours}/mlp/linear_{first + layer}/{kind}:0"] = data[key]
-    return layers
-
-  ours = {
-    **mlp("cell/image_encoder", f"{CELL}/Encoder/MLP"),
-    **mlp("cell/glimpse_encoder", f"{CELL}/Encoder_1/MLP"),
-    **mlp("cell/what_head", f"{CELL}/ParametrisedGaussian"),
-    **mlp("cell/where_head", f"{CELL}/StochasticTransformParam/MLP"),
-    **mlp("presence_head", f"{CELL}/StepsPredictor/MLP"),
-    **mlp("decoder", f"{CELL}/Decoder/MLP"),
-    **mlp("baseline", "BaselineMLP/MLP"),
-  }
-  if f"{prefix}/lstm/w_gates" in data:
-    weights = gates_to_ours(data[f"{prefix}/lstm/w_gates"])
-    bias = gates_to_ours(data[f"{prefix}/lstm/b_gates"])
-    units = len(bias) // 4
-    bias[units : 2 * units] += forget_bias
-    ours["cell/lstm/w_i:0"] = weights[:-units]
-    ours["cell/lstm/w_h:0"] = weights[-units:]
-    ours["cell/lstm/b:0"] = bias
-    for name in ("hidden", "cell"):
-      ours[f"cell/initial_lstm_state/{name}:0"] = data[
-        f"{prefix}/M/lstm_initial_state_{name}/w"
-      ]
-  return ours
-
-
-def our_names(variables):
-  return [v.name.removeprefix("air_model/") for v in variables]
-
-
 class Port:
   """Our model with a fixture's weights, noise and iteration."""
 
@@ -133,11 +78,7 @@ class Port:
     images = np.zeros_like(data["term/obs"], np.uint8)
     self.trainer = Trainer(self.config, images)
     self.model = self.trainer.model
-    weights = original_to_ours(data, "var", forget_bias=1.0)
-    variables = self.model.trainable_variables
-    assert sorted(our_names(variables)) == sorted(weights)
-    for name, variable in zip(our_names(variables), variables, strict=True):
-      variable.assign(weights[name])
+    blog_code.assign(self.model, arrays_under(data, "var/"))
     self.images = tf.constant(data["term/obs"])
     self.noise = Noise(
       where=tf.constant(data["noise/where_eps"]),
@@ -249,12 +190,14 @@ def test_blog_code_gradients(data):
     port.images, port.noise, port.iteration
   )
   for prefix, variables, actual in (
-    ("grad_opt_loss", port.model.model_variables, gradients),
-    ("grad_baseline_loss", port.model.baseline_variables, baseline_gradients),
+    ("grad_opt_loss/", port.model.model_variables, gradients),
+    ("grad_baseline_loss/", port.model.baseline_variables, baseline_gradients),
   ):
-    expected = original_to_ours(data, prefix)
-    assert sorted(our_names(variables)) == sorted(expected)
-    for name, gradient in zip(our_names(variables), actual, strict=True):
+    names = blog_code.names(port.model, variables)
+    expected = blog_code.convert(
+      arrays_under(data, prefix), names, forget_bias=0.0
+    )
+    for name, gradient in zip(names, actual, strict=True):
       assert_close(gradient, expected[name], name, 1e-4)
 
 
@@ -274,10 +217,11 @@ def test_blog_code_training_steps(data):
     for name, values in (("loss", losses), ("baseline_loss", baseline_losses)):
       key = f"train/{name}_after_step_{k}"
       assert_close(values[k], data[key], key, 1e-4)
-  before = original_to_ours(data, "var", forget_bias=1.0)
-  after = original_to_ours(data, "var_after_5_steps", forget_bias=1.0)
-  names = our_names(port.model.trainable_variables)
-  assert sorted(names) == sorted(after)
+  names = blog_code.names(port.model, port.model.trainable_variables)
+  before, after = (
+    blog_code.convert(arrays_under(data, prefix), names)
+    for prefix in ("var/", "var_after_5_steps/")
+  )
   for name, weight in zip(names, weights, strict=True):
     assert_close(weight - before[name], after[name] - before[name], name, 1e-3)
 

@@ -50,6 +50,7 @@ REFUSED = [
   (ModelConfig, "where_squash", None),
   (ModelConfig, "output_std", 0.0),
   (ModelConfig, "presence_bound", -1.0),
+  (ModelConfig, "decoder_init_scale", -1.0),
   (TrainingConfig, "presence_warmup", -1),
   (ModelConfig, "output_std", -0.3),
   *[
@@ -203,6 +204,12 @@ def test_round_trip(make):
   values = dataclasses.asdict(config)
   assert AIRConfig.from_dict(values) == config
   assert AIRConfig.from_dict(json.loads(json.dumps(values))) == config
+
+
+def test_from_dict_of_a_run_older_than_a_field():
+  values = dataclasses.asdict(AIRConfig())
+  del values["model"]["decoder_init_scale"]
+  assert AIRConfig.from_dict(values).model.decoder_init_scale == 1.0
 
 
 @pytest.mark.parametrize("part", ["model", "prior", "training"])

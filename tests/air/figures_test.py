@@ -230,6 +230,18 @@ class TestScanPolicy:
     assert not np.any(image_of(figure.axes[0]))
 
 
+def test_scan_policies_have_a_panel_each(output):
+  windows = by_image(output.steps.window)
+  policy = (windows, COUNTS)
+  figure = figures.scan_policies({f"run {i}": policy for i in range(7)})
+  one = figures.scan_policy(*policy).axes[0]
+  assert len(figure.axes) == 10
+  for i, axis in enumerate(figure.axes[:7]):
+    assert axis.get_title() == f"run {i}"
+    np.testing.assert_array_equal(image_of(axis), image_of(one))
+  assert not any(axis.axison for axis in figure.axes[7:])
+
+
 class TestFiles:
   def test_every_figure_can_be_saved(self, output, tmp_path):
     evaluation = {

@@ -54,6 +54,22 @@ def test_canvases_are_sums_of_prefixes():
   assert np.abs(painted).max(axis=(1, 2, 3)).min() > 0
 
 
+def test_decoder_init_scale_multiplies_the_first_output():
+  one, ten = make_model(), make_model(decoder_init_scale=10.0)
+  what = tf.random.stateless_normal([4, 3], [0, 0])
+  np.testing.assert_allclose(
+    ten.decoder(what), 10.0 * one.decoder(what), rtol=1e-5
+  )
+  changed = [
+    ours.name
+    for ours, theirs in zip(
+      one.trainable_variables, ten.trainable_variables, strict=True
+    )
+    if not np.array_equal(ours, theirs)
+  ]
+  assert changed == ["air_model/decoder/mlp/linear_1/w:0"]
+
+
 def test_log_likelihood_is_a_sum_over_pixels():
   model = make_model(output_std=0.3)
   output = run(model)

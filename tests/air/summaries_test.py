@@ -363,3 +363,12 @@ def test_hparams_hold_every_setting(tmp_path):
   }
   assert start.hparams["learning_rate"].number_value == 5e-5
   assert start.hparams["hidden_sizes"].string_value == "(256, 256)"
+
+
+def test_read_scalars_where_a_writer_started_again(tmp_path):
+  """What the first wrote after the second's start is not taken."""
+  write_steps(tmp_path, [0, 10, 20, 30, 40])
+  write_steps(tmp_path, [20, 40, 60])
+  assert len(event_files(tmp_path)) == 2
+  read = summaries.read_scalars(tmp_path, ["a", "c"])
+  assert read == {"a": {step: step + 0.5 for step in (0, 10, 20, 40, 60)}}

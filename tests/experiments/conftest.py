@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from data import mnist
+from experiments import launcher, train
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 
@@ -60,3 +61,27 @@ def tiny_flags(tiny_data):
     "--batch_size=8",
     "--nojit_compile",
   ]
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_flags, tmp_path_factory):
+  """The folder of a tiny run, not to be changed."""
+  run_dir = tmp_path_factory.mktemp("tiny_run") / "ours"
+  cadence = ["--iterations=20", "--eval_every=10"]
+  assert _call(train, f"--run_dir={run_dir}", *cadence, *tiny_flags) == 0
+  return run_dir
+
+
+@pytest.fixture(scope="session")
+def call():
+  """A function that calls a binary; returns its exit status."""
+  return _call
+
+
+def _call(binary, *arguments):
+  return launcher.run(
+    binary.__doc__,
+    binary.define_flags,
+    binary.main,
+    [binary.__name__.split(".")[-1], *map(str, arguments)],
+  )

@@ -10,11 +10,15 @@ from absl import flags
 from air import config as config_lib
 from air.training import Trainer
 from experiments import (
+  compare,
   configuration,
   evaluate,
+  import_blog_checkpoint,
+  init_sensitivity,
   launcher,
   report,
   runs,
+  scan_policy,
   sweep,
   train,
 )
@@ -125,20 +129,31 @@ def call(binary, *arguments):
   )
 
 
-@pytest.mark.parametrize("binary", [train, evaluate, sweep, report])
-def test_help_shows_the_flags_in_groups(binary, capsys):
+BINARIES = {
+  train: "run_dir",
+  evaluate: "run_dir",
+  sweep: "out",
+  report: "output",
+  compare: "runs",
+  scan_policy: "run_dirs",
+  init_sensitivity: "decoder_init_scale_grid",
+  import_blog_checkpoint: "checkpoint",
+}
+
+
+@pytest.mark.parametrize(("binary", "flag"), BINARIES.items())
+def test_help_shows_the_flags_in_groups(binary, flag, capsys):
   assert call(binary, "--help") == 0
   out = capsys.readouterr().out
   assert binary.__doc__ in out
   groups = ["run"]
-  if binary is sweep:
+  if binary in (sweep, init_sensitivity):
     groups = ["sweep", "run"]
-  if binary in (train, sweep):
+  if binary in (train, sweep, init_sensitivity, import_blog_checkpoint):
     groups += ["data", "model", "prior", "training"]
   positions = [out.index(f"\n{group}:\n") for group in groups]
   assert positions == sorted(positions)
-  flag = {train: "run_dir", evaluate: "run_dir", sweep: "out"}
-  assert f"--{flag.get(binary, 'output')}" in out
+  assert f"--{flag}" in out
 
 
 BAD_INPUT = {
@@ -203,6 +218,30 @@ BAD_INPUT = {
     sweep,
     ["--out=x", "--seeds=1", "--ray_address=127.0.0.1:1"],
     "--ray_address is '127.0.0.1:1'",
+  ),
+  "no such run": (compare, ["--runs=/no/run"], "--runs holds '/no/run'"),
+  "a run twice": (compare, ["--runs=a,b,a"], "--runs is 'a,b,a'"),
+  "no policy": (scan_policy, ["--run_dirs=/no/run"], "/no/run, expected"),
+  "a policy twice": (scan_policy, ["--run_dirs=x,x"], "--run_dirs is 'x,x'"),
+  "empty grid": (
+    init_sensitivity,
+    ["--out=x", "--seeds=1", "--presence_bias_grid="],
+    "--presence_bias_grid is empty",
+  ),
+  "estimators": (
+    init_sensitivity,
+    ["--out=x", "--seeds=1", "--estimators=magic"],
+    "estimator=magic",
+  ),
+  "what the grid sets": (
+    init_sensitivity,
+    ["--out=x", "--seeds=1", "--presence_bias=1"],
+    "'presence_bias'",
+  ),
+  "no checkpoint": (
+    import_blog_checkpoint,
+    ["--run_dir=x", "--checkpoint=/no/checkpoint"],
+    "--checkpoint is /no/checkpoint",
   ),
   "no document": (report, ["--output=no.md"], "--output is no.md"),
   "samples": (evaluate, ["--run_dir=x", "--iwae_samples=-1"], "iwae_samples"),
