@@ -6,8 +6,9 @@ negative ELBO, averaged over the batch:
   -ELBO = E_q(z) sum_n q(n|z) [-log p(x|canvas_n)] + KL(q(n|z) || p(n))
           + sum_i q(n>=i|z) [KL(z_what_i) + KL(z_where_i)]
 
-z is reparametrised in all of them; they differ in the sum over n. To add one,
-add a function and its line in `ESTIMATORS`.
+z is reparametrised in all of them; they differ in the sum over n. An estimator
+is a pure function of a `Context`. To add one, add a function and its line in
+`ESTIMATORS`.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import sonnet as snt
 import tensorflow as tf
+
+from air import config as config_lib
 
 if TYPE_CHECKING:
   from air.model import AIROutput
@@ -60,6 +63,23 @@ class ElboTerms(NamedTuple):
     return -tf.reduce_sum(self.probs * self.log_likelihoods, axis=-1)
 
 
+class Context(NamedTuple):
+  """What an estimator may use.
+
+  Attributes:
+    terms: of the ELBO.
+    output: of the model, with the sampled number of steps.
+    baseline: `[B]`, the predicted reconstruction error of each image; zeros
+      for an estimator without a baseline.
+    config: of the model and its training.
+  """
+
+  terms: ElboTerms
+  output: "AIROutput"
+  baseline: tf.Tensor
+  config: config_lib.AIRConfig
+
+
 class Objective(NamedTuple):
   """What an estimator returns: scalars, in nats.
 
@@ -79,56 +99,41 @@ class Objective(NamedTuple):
   learning_signal: tf.Tensor
 
 
-def marginal(terms: ElboTerms) -> Objective:
+def marginal(context: Context) -> Objective:
   """The expectation over n as the exact sum of its T + 1 terms."""
+  terms = context.terms
   reconstruction = tf.reduce_mean(terms.expected_reconstruction())
   loss = reconstruction + tf.reduce_mean(terms.kl())
   zero = tf.zeros([])
   return Objective(loss, reconstruction, zero, zero, zero)
 
 
-def reinforce(
-  terms: ElboTerms, num_steps: tf.Tensor, baseline: tf.Tensor
-) -> Objective:
+def reinforce(context: Context) -> Objective:
   """The score-function estimator with a baseline (the post and the paper).
 
-  Args:
-    terms: of the ELBO.
-    num_steps: `[B]` integer, a sample of q(n|z).
-    baseline: `[B]`, the predicted reconstruction error of each image. It must
-      not depend on `num_steps`.
-
-  Returns:
-    The objective. The baseline regresses on the reconstruction error.
+  The baseline regresses on the reconstruction error, and must not depend on
+  the sampled presence.
   """
-  error = -_at(terms.log_likelihoods, num_steps)  # [B]
-  signal = tf.stop_gradient(error) - baseline  # [B]
-  score = _at(terms.log_probs, num_steps)  # [B]
-  return _score_function_objective(terms, error, signal, score)
+  error = _error(context)  # [B]
+  signal = tf.stop_gradient(error) - context.baseline  # [B]
+  score = _at(context.terms.log_probs, context.output.num_steps)  # [B]
+  return _score_function_objective(context.terms, error, signal, score)
 
 
-def reinforce_broadcast(
-  terms: ElboTerms, num_steps: tf.Tensor, baseline: tf.Tensor
-) -> Objective:
+def reinforce_broadcast(context: Context) -> Objective:
   """REINFORCE as the blog's code computes it, quirk included.
 
   There the error `[B]` minus the baseline `[B, 1]` became `[B, B]`: every
   image is scored against every other image's baseline, and the baseline is
   regressed on every other image's error, of which it can only learn the mean.
   Here to reproduce that code's numbers; nobody gets it by default.
-
-  Args:
-    terms: of the ELBO.
-    num_steps: `[B]` integer, a sample of q(n|z).
-    baseline: `[B]`, see `leaky_baseline_features`.
-
-  Returns:
-    The objective.
   """
-  error = -_at(terms.log_likelihoods, num_steps)  # [B]
-  signal = tf.stop_gradient(error)[None, :] - baseline[:, None]  # [B, B]
-  score = _at(terms.log_probs, num_steps)[None, :]  # [1, B]
-  return _score_function_objective(terms, error, signal, score)
+  error = _error(context)  # [B]
+  signal = (
+    tf.stop_gradient(error)[None, :] - context.baseline[:, None]
+  )  # [B, B]
+  score = _at(context.terms.log_probs, context.output.num_steps)[None, :]
+  return _score_function_objective(context.terms, error, signal, score)
 
 
 def _score_function_objective(
@@ -143,6 +148,11 @@ def _score_function_objective(
     baseline_loss=0.5 * tf.reduce_mean(tf.square(signal)),
     learning_signal=tf.reduce_mean(signal),
   )
+
+
+def _error(context: Context) -> tf.Tensor:
+  """Returns `[B]`, the reconstruction error with the sampled n."""
+  return -_at(context.terms.log_likelihoods, context.output.num_steps)
 
 
 def _at(table: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
@@ -200,12 +210,11 @@ class Estimator(NamedTuple):
   """An estimator and what its baseline sees.
 
   Attributes:
-    objective: `(terms) -> Objective`, or with a baseline
-      `(terms, num_steps, baseline) -> Objective`.
-    baseline_features: `(AIROutput) -> [B, F]`; None: it needs no baseline.
+    objective: what to differentiate.
+    baseline_features: `(AIROutput) -> [B, F]`; None: it has no baseline.
   """
 
-  objective: Callable[..., Objective]
+  objective: Callable[[Context], Objective]
   baseline_features: Callable[["AIROutput"], tf.Tensor] | None = None
 
 

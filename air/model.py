@@ -280,7 +280,10 @@ class AIRModel(snt.Module):
   ) -> estimators.Objective:
     """Returns what to differentiate, by the configured estimator."""
     if self.baseline is None:
-      return self._estimator.objective(terms)
+      baseline = tf.zeros_like(terms.kl_num_steps)
+      return self._estimator.objective(
+        estimators.Context(terms, output, baseline, self.config)
+      )
     return self._reinforce(output, terms)
 
   def _reinforce(
@@ -299,7 +302,9 @@ class AIRModel(snt.Module):
     assert self._estimator.baseline_features is not None
     features = self._estimator.baseline_features(output)  # [B, F]
     baseline = self.baseline(tf.stop_gradient(features))  # [B]
-    return self._estimator.objective(terms, output.num_steps, baseline)
+    return self._estimator.objective(
+      estimators.Context(terms, output, baseline, self.config)
+    )
 
   def log_importance_weights(
     self, output: AIROutput, priors: prior.Priors
