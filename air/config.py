@@ -260,7 +260,7 @@ class TrainingConfig:
     "marginal",
     "how the gradient in the discrete number of steps is estimated: summed"
     " over exactly (marginal, ours), or REINFORCE with the neural baseline"
-    " (reinforce, post)",
+    " (reinforce, post); the others: air/estimators.py",
   )
   batch_size: int = _field(64, "images in a batch (code)")
   learning_rate: float = _field(5e-5, "of the model (ours; code: 1e-4)")

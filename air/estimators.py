@@ -102,10 +102,7 @@ class Objective(NamedTuple):
 def marginal(context: Context) -> Objective:
   """The expectation over n as the exact sum of its T + 1 terms."""
   terms = context.terms
-  reconstruction = tf.reduce_mean(terms.expected_reconstruction())
-  loss = reconstruction + tf.reduce_mean(terms.kl())
-  zero = tf.zeros([])
-  return Objective(loss, reconstruction, zero, zero, zero)
+  return _objective(terms, terms.expected_reconstruction())
 
 
 def reinforce(context: Context) -> Objective:
@@ -120,6 +117,25 @@ def reinforce(context: Context) -> Objective:
   return _score_function_objective(context.terms, error, signal, score)
 
 
+def reinforce_per_step(context: Context) -> Objective:
+  """REINFORCE that charges each presence with what it can still influence.
+
+  The presence of step i scores log p(x|canvas_n) - log p(x|canvas_{i-1}): the
+  likelihood had step i not been taken is its baseline, known exactly, and no
+  network is needed. It does not depend on that presence, so nothing is biased.
+  The step that was not taken, n + 1, has the signal zero.
+  """
+  errors = -context.terms.log_likelihoods  # [B, T + 1]
+  error = _error(context)  # [B]
+  taken = tf.sequence_mask(
+    context.output.num_steps, errors.shape[-1] - 1, errors.dtype
+  )  # [B, T]
+  signal = taken * tf.stop_gradient(error[:, None] - errors[:, :-1])  # [B, T]
+  score = tf.math.log_sigmoid(context.output.presence_logits)  # [B, T]
+  reinforce_loss = tf.reduce_sum(signal * score, axis=-1)  # [B]
+  return _objective(context.terms, error, reinforce_loss, signal=signal)
+
+
 def reinforce_broadcast(context: Context) -> Objective:
   """REINFORCE as the blog's code computes it, quirk included.
 
@@ -132,20 +148,37 @@ def reinforce_broadcast(context: Context) -> Objective:
   signal = (
     tf.stop_gradient(error)[None, :] - context.baseline[:, None]
   )  # [B, B]
-  score = _at(context.terms.log_probs, context.output.num_steps)[None, :]
-  return _score_function_objective(context.terms, error, signal, score)
+  score = _at(context.terms.log_probs, context.output.num_steps)  # [B]
+  return _score_function_objective(context.terms, error, signal, score[None, :])
 
 
 def _score_function_objective(
   terms: ElboTerms, error: tf.Tensor, signal: tf.Tensor, score: tf.Tensor
 ) -> Objective:
+  return _objective(
+    terms,
+    error,
+    reinforce_loss=tf.stop_gradient(signal) * score,
+    baseline_loss=0.5 * tf.square(signal),
+    signal=signal,
+  )
+
+
+def _objective(
+  terms: ElboTerms,
+  error: tf.Tensor,
+  reinforce_loss: tf.Tensor | float = 0.0,
+  baseline_loss: tf.Tensor | float = 0.0,
+  signal: tf.Tensor | float = 0.0,
+) -> Objective:
+  """Returns the means of these, of any shape, and the loss with the KL."""
   reconstruction = tf.reduce_mean(error)
-  reinforce_loss = tf.reduce_mean(tf.stop_gradient(signal) * score)
+  reinforce_loss = tf.reduce_mean(reinforce_loss)
   return Objective(
     loss=reconstruction + tf.reduce_mean(terms.kl()) + reinforce_loss,
     reconstruction=reconstruction,
     reinforce_loss=reinforce_loss,
-    baseline_loss=0.5 * tf.reduce_mean(tf.square(signal)),
+    baseline_loss=tf.reduce_mean(baseline_loss),
     learning_signal=tf.reduce_mean(signal),
   )
 
@@ -221,6 +254,7 @@ class Estimator(NamedTuple):
 ESTIMATORS = {
   "marginal": Estimator(marginal),
   "reinforce": Estimator(reinforce, baseline_features),
+  "reinforce_per_step": Estimator(reinforce_per_step),
   "reinforce_broadcast": Estimator(
     reinforce_broadcast, leaky_baseline_features
   ),

@@ -107,6 +107,28 @@ def test_reinforce_averages_to_marginal(scale, image):
   assert unbiasedness_error(model, image) < 1e-4
 
 
+@pytest.mark.parametrize("image", range(BATCH))
+def test_per_step_signals_average_to_marginal(image):
+  assert unbiasedness_error(make_model("reinforce_per_step"), image) < 1e-4
+
+
+def test_a_presence_is_charged_with_what_follows_it():
+  model = make_model("reinforce_per_step")
+  images, step_noise = make_inputs(model)
+  output = model(images, noise_for(step_noise, 2), 0.2)
+  terms = model.elbo_terms(output, model.priors(0))
+  likelihoods = terms.log_likelihoods.numpy()
+  log_presence = tf.math.log_sigmoid(output.presence_logits).numpy()
+  expected = sum(
+    (likelihoods[:, i] - likelihoods[:, 2]) * log_presence[:, i]
+    for i in range(2)
+  )
+  objective = model.objective(output, terms)
+  np.testing.assert_allclose(
+    objective.reinforce_loss, expected.mean(), rtol=1e-5
+  )
+
+
 def test_a_baseline_that_sees_the_presence_is_biased(monkeypatch):
   leaky = estimators.Estimator(
     estimators.reinforce, estimators.leaky_baseline_features
