@@ -267,6 +267,11 @@ class TrainingConfig:
   baseline_learning_rate_ratio: float = _field(
     10.0, "the baseline's learning rate over the model's (post)"
   )
+  baseline_scale: float = _field(
+    1.0,
+    "nats in a unit of the baseline's output, which so regresses on the error"
+    " over this (post: 1)",
+  )
   rmsprop_decay: float = _field(0.9, "of both moving averages (code)")
   rmsprop_momentum: float = _field(0.9, "of the updates (code)")
   rmsprop_epsilon: float = _field(
@@ -294,7 +299,8 @@ class TrainingConfig:
     _check_finite(self)
     _check(self, "at least 1", lambda v: v >= 1, "batch_size")
     rates = ("learning_rate", "baseline_learning_rate_ratio")
-    _check(self, "more than 0", lambda v: v > 0, *rates, "rmsprop_epsilon")
+    positive = (*rates, "baseline_scale", "rmsprop_epsilon")
+    _check(self, "more than 0", lambda v: v > 0, *positive)
     _check(self, "in (0, 1)", lambda v: 0 < v < 1, "rmsprop_decay")
     _check(self, "in [0, 1)", lambda v: 0 <= v < 1, "rmsprop_momentum")
     floors = ("presence_floor_initial", "presence_floor_final")

@@ -301,7 +301,8 @@ class AIRModel(snt.Module):
     assert self.baseline is not None
     assert self._estimator.baseline_features is not None
     features = self._estimator.baseline_features(output)  # [B, F]
-    baseline = self.baseline(tf.stop_gradient(features))  # [B]
+    scale = self.config.training.baseline_scale
+    baseline = scale * self.baseline(tf.stop_gradient(features))  # [B]
     return self._estimator.objective(
       estimators.Context(terms, output, baseline, self.config)
     )

@@ -76,6 +76,7 @@ REFUSED = [
     for name in (
       "learning_rate",
       "baseline_learning_rate_ratio",
+      "baseline_scale",
       "rmsprop_epsilon",
     )
     for value in (0.0, -1e-4)

@@ -15,7 +15,7 @@ NUM_STEPS = 3
 BATCH = 2
 
 
-def make_model(estimator, feedback=True, seed=0):
+def make_model(estimator, feedback=True, seed=0, **training):
   config = config_lib.AIRConfig(
     model=config_lib.ModelConfig(
       image_size=(10, 9),
@@ -28,7 +28,9 @@ def make_model(estimator, feedback=True, seed=0):
       lstm_size=6,
       latent_feedback=feedback,
     ),
-    training=config_lib.TrainingConfig(estimator=estimator, seed=seed),
+    training=config_lib.TrainingConfig(
+      estimator=estimator, seed=seed, **training
+    ),
   )
   return AIRModel(config)
 
@@ -240,6 +242,22 @@ def test_the_broadcast_baseline_scores_images_against_each_other():
   np.testing.assert_allclose(
     objective.baseline_loss, 0.5 * (signal**2).mean(), rtol=1e-5
   )
+
+
+def test_the_scale_of_the_baseline_multiplies_its_output():
+  learning_signals, errors = [], []
+  for scale in (1.0, 100.0):
+    model = make_model("reinforce", baseline_scale=scale)
+    images, step_noise = make_inputs(model)
+    output = model(images, step_noise, 0.2)
+    objective = model.objective(
+      output, model.elbo_terms(output, model.priors(0))
+    )
+    learning_signals.append(objective.learning_signal)
+    errors.append(objective.reconstruction)
+  prediction, scaled = np.subtract(errors, learning_signals)
+  assert abs(prediction) > 1e-3
+  np.testing.assert_allclose(scaled, 100.0 * prediction, rtol=1e-3)
 
 
 def test_the_baseline_loss_trains_the_baseline_only():
