@@ -272,6 +272,12 @@ class TrainingConfig:
     "nats in a unit of the baseline's output, which so regresses on the error"
     " over this (post: 1)",
   )
+  normalize_signal: bool = _field(
+    False,
+    "centre the learning signal by its moving mean, and divide what goes by way"
+    " of q(n|z) by its moving standard deviation if above one (NVIL; ours, the"
+    " post: no)",
+  )
   rmsprop_decay: float = _field(0.9, "of both moving averages (code)")
   rmsprop_momentum: float = _field(0.9, "of the updates (code)")
   rmsprop_epsilon: float = _field(

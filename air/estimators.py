@@ -90,6 +90,7 @@ class Objective(NamedTuple):
     reinforce_loss: the part of `loss` that is there for the score function.
     baseline_loss: differentiate this in the baseline's parameters.
     learning_signal: the mean of what multiplies the score.
+    signal_variance: its variance, nats squared.
   """
 
   loss: tf.Tensor
@@ -97,6 +98,7 @@ class Objective(NamedTuple):
   reinforce_loss: tf.Tensor
   baseline_loss: tf.Tensor
   learning_signal: tf.Tensor
+  signal_variance: tf.Tensor
 
 
 def marginal(context: Context) -> Objective:
@@ -180,6 +182,7 @@ def _objective(
     reinforce_loss=reinforce_loss,
     baseline_loss=tf.reduce_mean(baseline_loss),
     learning_signal=tf.reduce_mean(signal),
+    signal_variance=tf.math.reduce_variance(signal),
   )
 
 

@@ -10,7 +10,7 @@ from tensorflow_probability import distributions as tfd
 
 from air import cell as cell_lib
 from air import config as config_lib
-from air import estimators, modules, noise, prior, transformer
+from air import estimators, modules, moments, noise, prior, transformer
 
 
 class AIROutput(NamedTuple):
@@ -87,6 +87,9 @@ class AIRModel(snt.Module):
       self.baseline = modules.ScalarHead(
         model_config.baseline_hidden_sizes, w_init, name="baseline"
       )
+    self.signal_moments: moments.SignalMoments | None = None
+    if config.training.normalize_signal:
+      self.signal_moments = moments.SignalMoments(name="signal_moments")
     self._create_variables()
 
   def _create_variables(self) -> None:
@@ -158,6 +161,8 @@ class AIRModel(snt.Module):
     presence_logits = prior.mix_with_fair_coin(
       self._presence_logits(steps.hidden), presence_floor
     )  # [B, T]
+    if self.signal_moments is not None:
+      presence_logits = self.signal_moments.scale_gradient(presence_logits)
     num_steps = prior.count_leading_ones(
       tf.transpose(step_noise.presence) < tf.sigmoid(presence_logits)
     )  # [B]
@@ -303,6 +308,8 @@ class AIRModel(snt.Module):
     features = self._estimator.baseline_features(output)  # [B, F]
     scale = self.config.training.baseline_scale
     baseline = scale * self.baseline(tf.stop_gradient(features))  # [B]
+    if self.signal_moments is not None:
+      baseline += self.signal_moments.mean
     return self._estimator.objective(
       estimators.Context(terms, output, baseline, self.config)
     )

@@ -32,6 +32,8 @@ class StepMetrics(NamedTuple):
     kl_where: sum_i q(n>=i|z) KL(z_where_i).
     reinforce_loss: of the score function; zero without one.
     baseline_loss: of the baseline; zero without one.
+    learning_signal: the mean of what multiplies the score; zero without one.
+    signal_variance: its variance, nats squared; zero without one.
     gradient_norm: of the model's gradient, over all of its variables.
   """
 
@@ -42,6 +44,8 @@ class StepMetrics(NamedTuple):
   kl_where: tf.Tensor
   reinforce_loss: tf.Tensor
   baseline_loss: tf.Tensor
+  learning_signal: tf.Tensor
+  signal_variance: tf.Tensor
   gradient_norm: tf.Tensor
 
 
@@ -224,6 +228,10 @@ class Trainer(tf.Module):
     )
     self.optimizer.apply(gradients)
     self.baseline_optimizer.apply(baseline_gradients)
+    if self.model.signal_moments is not None:
+      self.model.signal_moments.update(
+        metrics.learning_signal, metrics.signal_variance
+      )
     return metrics
 
   def gradients(
@@ -257,6 +265,8 @@ class Trainer(tf.Module):
       kl_where=tf.reduce_mean(terms.expected_kl_where()),
       reinforce_loss=objective.reinforce_loss,
       baseline_loss=objective.baseline_loss,
+      learning_signal=objective.learning_signal,
+      signal_variance=objective.signal_variance,
       gradient_norm=tf.linalg.global_norm(gradients[:num_model_variables]),
     )
     return (
