@@ -278,6 +278,9 @@ class TrainingConfig:
     " of q(n|z) by its moving standard deviation if above one (NVIL; ours, the"
     " post: no)",
   )
+  relaxation_temperature: float = _field(
+    1.0, "of the relaxed presence, with estimator=relaxed (ours, as aakhundov)"
+  )
   rmsprop_decay: float = _field(0.9, "of both moving averages (code)")
   rmsprop_momentum: float = _field(0.9, "of the updates (code)")
   rmsprop_epsilon: float = _field(
@@ -305,7 +308,10 @@ class TrainingConfig:
     _check_finite(self)
     _check(self, "at least 1", lambda v: v >= 1, "batch_size")
     rates = ("learning_rate", "baseline_learning_rate_ratio")
-    positive = (*rates, "baseline_scale", "rmsprop_epsilon")
+    positive = (
+      *(*rates, "baseline_scale", "rmsprop_epsilon"),
+      "relaxation_temperature",
+    )
     _check(self, "more than 0", lambda v: v > 0, *positive)
     _check(self, "in (0, 1)", lambda v: 0 < v < 1, "rmsprop_decay")
     _check(self, "in [0, 1)", lambda v: 0 <= v < 1, "rmsprop_momentum")

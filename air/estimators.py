@@ -18,6 +18,7 @@ import sonnet as snt
 import tensorflow as tf
 
 from air import config as config_lib
+from air import likelihood
 
 if TYPE_CHECKING:
   from air.model import AIROutput
@@ -154,6 +155,36 @@ def reinforce_broadcast(context: Context) -> Objective:
   return _score_function_objective(context.terms, error, signal, score[None, :])
 
 
+def relaxed(context: Context) -> Objective:
+  """Concrete relaxation of presence (Maddison et al. 2017), as aakhundov's.
+
+  The ELBO with another first term: log p(x | sum_i w_i object_i), where
+  w_i = y_1 .. y_i are products of relaxed Bernoulli samples,
+
+    y_i = sigmoid((logit p_i - logit u_i) / temperature),  u_i uniform,
+
+  so everything is differentiated by back-propagation. It is not the ELBO:
+  objects may be half there. As the temperature falls, y_i becomes the sampled
+  presence [u_i < p_i], and the objective the ELBO. The KL terms are those of
+  the ELBO, exact in n, where aakhundov's code samples that of presence between
+  two Concrete distributions; and its canvas weighs an object by y_i alone, up
+  to where the sum of 1 - y_i passes a threshold.
+  """
+  output, config = context.output, context.config
+  u = output.presence_noise
+  distance = output.presence_logits - tf.math.log(u / (1.0 - u))  # [B, T]
+  log_presence = tf.math.log_sigmoid(
+    distance / config.training.relaxation_temperature
+  )
+  weights = tf.exp(tf.math.cumsum(log_presence, axis=-1))  # [B, T]
+  objects = output.canvases[1:] - output.canvases[:-1]  # [T, B, H, W]
+  canvas = tf.einsum("bt,tbhw->bhw", weights, objects)
+  error = -likelihood.log_likelihood(
+    output.images, canvas, config.model.output_std
+  )
+  return _objective(context.terms, error)
+
+
 def _score_function_objective(
   terms: ElboTerms, error: tf.Tensor, signal: tf.Tensor, score: tf.Tensor
 ) -> Objective:
@@ -261,4 +292,5 @@ ESTIMATORS = {
   "reinforce_broadcast": Estimator(
     reinforce_broadcast, leaky_baseline_features
   ),
+  "relaxed": Estimator(relaxed),
 }

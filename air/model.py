@@ -10,7 +10,15 @@ from tensorflow_probability import distributions as tfd
 
 from air import cell as cell_lib
 from air import config as config_lib
-from air import estimators, modules, moments, noise, prior, transformer
+from air import (
+  estimators,
+  likelihood,
+  modules,
+  moments,
+  noise,
+  prior,
+  transformer,
+)
 
 
 class AIROutput(NamedTuple):
@@ -20,6 +28,7 @@ class AIROutput(NamedTuple):
     images: `[B, H, W]` in [0, 1].
     steps: what the cell infers, each field with the axis `T` in front.
     presence_logits: `[B, T]`, of p_1..p_T, floor included: q(n|z).
+    presence_noise: `[B, T]`, uniform on (0, 1), which makes n of them.
     glimpses: `[T, B, h, w]`, the decoded z_what.
     canvases: `[T + 1, B, H, W]`, the sum of the first n painted objects for
       n = 0..T.
@@ -29,6 +38,7 @@ class AIROutput(NamedTuple):
   images: tf.Tensor
   steps: cell_lib.CellOutput
   presence_logits: tf.Tensor
+  presence_noise: tf.Tensor
   glimpses: tf.Tensor
   canvases: tf.Tensor
   num_steps: tf.Tensor
@@ -163,13 +173,15 @@ class AIRModel(snt.Module):
     )  # [B, T]
     if self.signal_moments is not None:
       presence_logits = self.signal_moments.scale_gradient(presence_logits)
+    presence_noise = tf.transpose(step_noise.presence)  # [B, T]
     num_steps = prior.count_leading_ones(
-      tf.transpose(step_noise.presence) < tf.sigmoid(presence_logits)
+      presence_noise < tf.sigmoid(presence_logits)
     )  # [B]
     return AIROutput(
       images=images,
       steps=steps,
       presence_logits=presence_logits,
+      presence_noise=presence_noise,
       glimpses=glimpses,
       canvases=tf.stack(canvases),
       num_steps=num_steps,
@@ -244,14 +256,15 @@ class AIRModel(snt.Module):
 
   def log_likelihoods(self, output: AIROutput) -> tf.Tensor:
     """Returns log p(x | canvas_n) `[B, T + 1]`, n = 0..T, nats."""
-    std = self.config.model.output_std
-    num_pixels = math.prod(self.config.model.image_size)
-    squared_errors = [
-      tf.reduce_sum(tf.square(output.images - canvas), axis=[1, 2])
-      for canvas in tf.unstack(output.canvases)
-    ]
-    constant = num_pixels * (0.5 * math.log(2.0 * math.pi) + math.log(std))
-    return -0.5 / std**2 * tf.stack(squared_errors, axis=-1) - constant
+    return tf.stack(
+      [
+        likelihood.log_likelihood(
+          output.images, canvas, self.config.model.output_std
+        )
+        for canvas in tf.unstack(output.canvases)
+      ],
+      axis=-1,
+    )
 
   def elbo_terms(
     self, output: AIROutput, priors: prior.Priors

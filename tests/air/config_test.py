@@ -77,6 +77,7 @@ REFUSED = [
       "learning_rate",
       "baseline_learning_rate_ratio",
       "baseline_scale",
+      "relaxation_temperature",
       "rmsprop_epsilon",
     )
     for value in (0.0, -1e-4)

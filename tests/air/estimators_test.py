@@ -223,6 +223,53 @@ def gaussian_kl(loc, scale, prior_loc, prior_scale):
   return 0.5 * (ratio + distance - 1 - np.log(ratio)).sum(-1)
 
 
+def relaxed_loss(model, images, step_noise):
+  output = model(images, step_noise, 0.2)
+  return model.objective(output, model.elbo_terms(output, model.priors(4000)))
+
+
+def test_gradients_of_the_relaxed_objective_by_finite_differences():
+  model = make_model("relaxed", relaxation_temperature=0.7)
+  images, step_noise = make_inputs(model)
+  variables = model.model_variables
+  with tf.GradientTape() as tape:
+    loss = relaxed_loss(model, images, step_noise).loss
+  gradients = tape.gradient(loss, variables)
+  groups = {
+    "decoder": lambda name: "decoder" in name,
+    "presence": lambda name: "presence_head" in name,
+    "rest": lambda name: "decoder" not in name and "presence" not in name,
+  }
+  for group, belongs in groups.items():
+    pairs = [
+      (v, g)
+      for v, g in zip(variables, gradients, strict=True)
+      if belongs(v.name)
+    ]
+    norm = tf.linalg.global_norm([g for _, g in pairs])
+    step = 0.2 / norm  # nats
+    losses = []
+    for sign in (1.0, -2.0, 1.0):  # there, to the other side, and back
+      for variable, gradient in pairs:
+        variable.assign_add(sign * step * gradient / norm)
+      losses.append(float(relaxed_loss(model, images, step_noise).loss))
+    slope = (losses[0] - losses[1]) / (2.0 * float(step))
+    assert slope == pytest.approx(float(norm), rel=1e-2), group
+
+
+def test_at_low_temperature_the_relaxed_error_is_that_of_the_sample():
+  model = make_model("relaxed", relaxation_temperature=1e-4)
+  images, step_noise = make_inputs(model)
+  output = model(images, step_noise, 0.2)
+  terms = model.elbo_terms(output, model.priors(0))
+  rows = np.arange(BATCH)
+  expected = -terms.log_likelihoods.numpy()[rows, output.num_steps.numpy()]
+  objective = model.objective(output, terms)
+  np.testing.assert_allclose(
+    objective.reconstruction, expected.mean(), rtol=1e-5
+  )
+
+
 def test_the_broadcast_baseline_scores_images_against_each_other():
   model = make_model("reinforce_broadcast")
   images, step_noise = make_inputs(model)
