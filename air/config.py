@@ -262,6 +262,11 @@ class TrainingConfig:
     " over exactly (marginal, ours), or REINFORCE with the neural baseline"
     " (reinforce, post); the others: air/estimators.py",
   )
+  num_samples: int = _field(
+    0,
+    "K, samples of (z, n) for each image in a batch; 0: 5 for vimco, whose"
+    " bound is that of K samples, and 1 for all others (ours)",
+  )
   batch_size: int = _field(64, "images in a batch (code)")
   learning_rate: float = _field(5e-5, "of the model (ours; code: 1e-4)")
   baseline_learning_rate_ratio: float = _field(
@@ -317,8 +322,8 @@ class TrainingConfig:
     _check(self, "in [0, 1)", lambda v: 0 <= v < 1, "rmsprop_momentum")
     floors = ("presence_floor_initial", "presence_floor_final")
     _check(self, "in [0, 1)", lambda v: 0 <= v < 1, *floors)
-    iterations = ("presence_warmup", "presence_floor_anneal")
-    _check(self, "at least 0", lambda v: v >= 0, *iterations)
+    counts = ("num_samples", "presence_warmup", "presence_floor_anneal")
+    _check(self, "at least 0", lambda v: v >= 0, *counts)
     _check(self, "in [0, 2^31)", lambda v: 0 <= v < 2**31, "seed")
 
 

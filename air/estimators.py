@@ -1,7 +1,8 @@
 """Gradient estimators of the ELBO, as pure functions of its terms.
 
 Differentiating an estimator's `loss` gives an estimate of the gradient of the
-negative ELBO, averaged over the batch:
+negative ELBO, averaged over the batch (`vimco` and `relaxed` say what theirs
+is of):
 
   -ELBO = E_q(z) sum_n q(n|z) [-log p(x|canvas_n)] + KL(q(n|z) || p(n))
           + sum_i q(n>=i|z) [KL(z_what_i) + KL(z_where_i)]
@@ -11,6 +12,7 @@ is a pure function of a `Context`. To add one, add a function and its line in
 `ESTIMATORS`.
 """
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,6 +37,7 @@ class ElboTerms(NamedTuple):
     kl_num_steps: `[B]`, KL(q(n|z) || p(n)).
     kl_what: `[B, T]`, KL(q(z_what_i) || p(z_what)) for i = 1..T.
     kl_where: `[B, T]`, the same of z_where.
+    log_weights: `[B, T + 1]`, log p(x, n, z) - log q(n, z|x), n = 0..T.
   """
 
   log_likelihoods: tf.Tensor
@@ -44,6 +47,7 @@ class ElboTerms(NamedTuple):
   kl_num_steps: tf.Tensor
   kl_what: tf.Tensor
   kl_where: tf.Tensor
+  log_weights: tf.Tensor
 
   def expected_kl_what(self) -> tf.Tensor:
     """Returns `[B]`, sum_i q(n>=i|z) KL(z_what_i)."""
@@ -72,12 +76,14 @@ class Context(NamedTuple):
     output: of the model, with the sampled number of steps.
     baseline: `[B]`, the predicted reconstruction error of each image; zeros
       for an estimator without a baseline.
+    num_samples: K; B is K times the number of images, sample by sample.
     config: of the model and its training.
   """
 
   terms: ElboTerms
   output: "AIROutput"
   baseline: tf.Tensor
+  num_samples: int
   config: config_lib.AIRConfig
 
 
@@ -120,6 +126,15 @@ def reinforce(context: Context) -> Objective:
   return _score_function_objective(context.terms, error, signal, score)
 
 
+def backpropagation(context: Context) -> Objective:
+  """Back-propagation alone, n sampled: the score function is left out.
+
+  Biased: presence then knows its price, the KL, and not what it is good for.
+  Here to be measured.
+  """
+  return _objective(context.terms, _error(context))
+
+
 def reinforce_per_step(context: Context) -> Objective:
   """REINFORCE that charges each presence with what it can still influence.
 
@@ -153,6 +168,39 @@ def reinforce_broadcast(context: Context) -> Objective:
   )  # [B, B]
   score = _at(context.terms.log_probs, context.output.num_steps)  # [B]
   return _score_function_objective(context.terms, error, signal, score[None, :])
+
+
+def vimco(context: Context) -> Objective:
+  """VIMCO (Mnih & Rezende 2016): the bound of K samples, not the ELBO.
+
+    L = E log (1/K) sum_k w_k,  w_k = p(x, n_k, z_k) / q(n_k, z_k|x)
+
+  z is reparametrised here too; n_k is scored by L less what L would be, had w_k
+  been the geometric mean of the others, which does not depend on n_k.
+  """
+  num_samples = context.num_samples
+  num_steps = context.output.num_steps
+
+  def of_samples(table):
+    return tf.reshape(_at(table, num_steps), [num_samples, -1])  # [K, B / K]
+
+  log_weights = of_samples(context.terms.log_weights)
+  bound = tf.reduce_logsumexp(log_weights, axis=0) - math.log(num_samples)
+  fixed = tf.stop_gradient(log_weights)
+  others = (tf.reduce_sum(fixed, axis=0) - fixed) / (num_samples - 1)
+  replaced = tf.where(
+    tf.eye(num_samples, dtype=tf.bool)[:, :, None], others, fixed
+  )  # [K, K, B / K], in row k the k-th replaced
+  baseline = tf.reduce_logsumexp(replaced, axis=1) - math.log(num_samples)
+  signal = baseline - tf.stop_gradient(bound)  # [K, B / K], as of errors
+  score = of_samples(context.terms.log_probs)
+  reinforce_loss = tf.reduce_sum(signal * score, axis=0)  # [B / K]
+  objective = _objective(
+    context.terms, _error(context), reinforce_loss, signal=signal
+  )
+  return objective._replace(
+    loss=objective.reinforce_loss - tf.reduce_mean(bound)
+  )
 
 
 def relaxed(context: Context) -> Objective:
@@ -279,18 +327,24 @@ class Estimator(NamedTuple):
   Attributes:
     objective: what to differentiate.
     baseline_features: `(AIROutput) -> [B, F]`; None: it has no baseline.
+    num_samples: K where the configuration does not say; more than one: it
+      needs at least two.
   """
 
   objective: Callable[[Context], Objective]
   baseline_features: Callable[["AIROutput"], tf.Tensor] | None = None
+  num_samples: int = 1
 
 
 ESTIMATORS = {
   "marginal": Estimator(marginal),
   "reinforce": Estimator(reinforce, baseline_features),
+  "reinforce_plain": Estimator(reinforce),
   "reinforce_per_step": Estimator(reinforce_per_step),
   "reinforce_broadcast": Estimator(
     reinforce_broadcast, leaky_baseline_features
   ),
+  "backpropagation": Estimator(backpropagation),
+  "vimco": Estimator(vimco, num_samples=5),
   "relaxed": Estimator(relaxed),
 }

@@ -60,7 +60,8 @@ class AIRModel(snt.Module):
       name: of the module.
 
     Raises:
-      config_lib.ConfigError: if there is no such estimator.
+      config_lib.ConfigError: if there is no such estimator, or if it needs
+        more samples.
     """
     super().__init__(name=name)
     if config.training.estimator not in estimators.ESTIMATORS:
@@ -70,6 +71,14 @@ class AIRModel(snt.Module):
       )
     self.config = config
     self._estimator = estimators.ESTIMATORS[config.training.estimator]
+    self.num_samples = (
+      config.training.num_samples or self._estimator.num_samples
+    )
+    if self.num_samples < 2 <= self._estimator.num_samples:
+      raise config_lib.ConfigError(
+        f"num_samples is {self.num_samples}, expected at least 2 for the"
+        f" estimator {config.training.estimator}"
+      )
     model_config = config.model
     w_init = modules.FanInNormal(tf.constant([config.training.seed, 0]))
     initial_where = None
@@ -277,32 +286,50 @@ class AIRModel(snt.Module):
     """
     steps = output.steps
     posterior = output.num_steps_posterior()
-    kl_what = tfd.Normal(steps.what_loc, steps.what_scale).kl_divergence(
-      tfd.Normal(0.0, 1.0)
-    )  # [T, B, Z]
-    kl_where = tfd.Normal(steps.where_loc, steps.where_scale).kl_divergence(
-      priors.where
-    )  # [T, B, D]
+    log_likelihoods = self.log_likelihoods(output)  # [B, T + 1]
+    log_probs = posterior.log_probs()  # [B, T + 1]
+    q_what = tfd.Normal(steps.what_loc, steps.what_scale)  # [T, B, Z]
+    q_where = tfd.Normal(steps.where_loc, steps.where_scale)  # [T, B, D]
+    p_what = tfd.Normal(0.0, 1.0)
+
+    def of_steps(per_dimension):
+      return tf.transpose(tf.reduce_sum(per_dimension, axis=-1))  # [B, T]
+
+    # Steps after the n-th leave no trace in the image: p and q agree on them.
+    log_ratios = tf.math.cumsum(
+      of_steps(p_what.log_prob(steps.what) - q_what.log_prob(steps.what))
+      + of_steps(
+        priors.where.log_prob(steps.where) - q_where.log_prob(steps.where)
+      ),
+      axis=-1,
+    )  # [B, T], of the first n steps for n = 1..T
     return estimators.ElboTerms(
-      log_likelihoods=self.log_likelihoods(output),
+      log_likelihoods=log_likelihoods,
       probs=posterior.probs(),
-      log_probs=posterior.log_probs(),
+      log_probs=log_probs,
       survival=posterior.survival(),
       kl_num_steps=posterior.kl_to(priors.log_num_steps),
-      kl_what=tf.transpose(tf.reduce_sum(kl_what, axis=-1)),
-      kl_where=tf.transpose(tf.reduce_sum(kl_where, axis=-1)),
+      kl_what=of_steps(q_what.kl_divergence(p_what)),
+      kl_where=of_steps(q_where.kl_divergence(priors.where)),
+      log_weights=log_likelihoods
+      + priors.log_num_steps
+      - log_probs
+      + tf.pad(log_ratios, [[0, 0], [1, 0]]),
     )
 
   def objective(
     self, output: AIROutput, terms: estimators.ElboTerms
   ) -> estimators.Objective:
-    """Returns what to differentiate, by the configured estimator."""
-    if self.baseline is None:
-      baseline = tf.zeros_like(terms.kl_num_steps)
-      return self._estimator.objective(
-        estimators.Context(terms, output, baseline, self.config)
-      )
-    return self._reinforce(output, terms)
+    """Returns what to differentiate, by the configured estimator.
+
+    Args:
+      output: of the model, for K samples of each image if that is what the
+        estimator takes: first all images for sample 1, then for sample 2, ...
+      terms: of the ELBO.
+    """
+    if self.baseline is not None:
+      return self._reinforce(output, terms)
+    return self._estimate(output, terms, tf.zeros_like(terms.kl_num_steps))
 
   def _reinforce(
     self, output: AIROutput, terms: estimators.ElboTerms
@@ -323,8 +350,16 @@ class AIRModel(snt.Module):
     baseline = scale * self.baseline(tf.stop_gradient(features))  # [B]
     if self.signal_moments is not None:
       baseline += self.signal_moments.mean
+    return self._estimate(output, terms, baseline)
+
+  def _estimate(
+    self,
+    output: AIROutput,
+    terms: estimators.ElboTerms,
+    baseline: tf.Tensor,
+  ) -> estimators.Objective:
     return self._estimator.objective(
-      estimators.Context(terms, output, baseline, self.config)
+      estimators.Context(terms, output, baseline, self.num_samples, self.config)
     )
 
   def log_importance_weights(
@@ -339,23 +374,5 @@ class AIRModel(snt.Module):
       output: of the model.
       priors: see the method of this name.
     """
-    steps = output.steps
-    log_ratio_what = tfd.Normal(0.0, 1.0).log_prob(steps.what) - tfd.Normal(
-      steps.what_loc, steps.what_scale
-    ).log_prob(steps.what)  # [T, B, Z]
-    log_ratio_where = priors.where.log_prob(steps.where) - tfd.Normal(
-      steps.where_loc, steps.where_scale
-    ).log_prob(steps.where)  # [T, B, D]
-    log_ratio = tf.reduce_sum(log_ratio_what, axis=-1) + tf.reduce_sum(
-      log_ratio_where, axis=-1
-    )  # [T, B]
-    # Steps after the n-th leave no trace in the image: p and q agree on them.
-    log_ratios = tf.transpose(tf.math.cumsum(log_ratio))  # [B, T]
-    log_ratios = tf.pad(log_ratios, [[0, 0], [1, 0]])  # [B, T + 1]
-    log_weights = (
-      self.log_likelihoods(output)
-      + priors.log_num_steps
-      - output.num_steps_posterior().log_probs()
-      + log_ratios
-    )  # [B, T + 1]
+    log_weights = self.elbo_terms(output, priors).log_weights
     return tf.gather(log_weights, output.num_steps, batch_dims=1)

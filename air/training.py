@@ -191,14 +191,27 @@ class Trainer(tf.Module):
     zeros = StepMetrics(*[tf.zeros([])] * len(StepMetrics._fields))
     return tf.while_loop(goes_on, body, (tf.constant(0), zeros))
 
+  def batch(
+    self, images: tf.Tensor, seed: tf.Tensor
+  ) -> tuple[tf.Tensor, noise.Noise]:
+    """Returns what `gradients` takes, for K samples of each image.
+
+    Args:
+      images: `[B, H, W]` uint8.
+      seed: `[2]`, of the noise.
+
+    Returns:
+      Images `[K B, H, W]` in [0, 1], and noise for them.
+    """
+    num_samples = self.model.num_samples
+    step_noise = self.model.sample_noise(seed, num_samples * images.shape[0])
+    images = tf.cast(images, tf.float32) / 255.0
+    return tf.tile(images, [num_samples, 1, 1]), step_noise
+
   def _batch(
     self, images: tf.Tensor, iteration: tf.Tensor
   ) -> tuple[tf.Tensor, noise.Noise]:
-    """Returns images `[B, H, W]` in [0, 1] and the iteration's noise."""
-    step_noise = self.model.sample_noise(
-      noise.fold_in(self._seed, iteration), images.shape[0]
-    )
-    return tf.cast(images, tf.float32) / 255.0, step_noise
+    return self.batch(images, noise.fold_in(self._seed, iteration))
 
   def next_gradients(
     self,
@@ -219,8 +232,8 @@ class Trainer(tf.Module):
     """Takes one step of both optimizers and returns what it saw.
 
     Args:
-      images: `[B, H, W]` float in [0, 1].
-      step_noise: see `AIRModel.sample_noise`.
+      images: `[K B, H, W]` float in [0, 1], see `batch`.
+      step_noise: for them.
       iteration: `[]` int64, at which the schedules are read.
     """
     metrics, gradients, baseline_gradients = self.gradients(
@@ -240,8 +253,8 @@ class Trainer(tf.Module):
     """Returns metrics and gradients in the model's and baseline's variables.
 
     Args:
-      images: `[B, H, W]` float in [0, 1].
-      step_noise: see `AIRModel.sample_noise`.
+      images: `[K B, H, W]` float in [0, 1], see `batch`.
+      step_noise: for them.
       iteration: `[]` int64, at which the schedules are read.
     """
     model = self.model

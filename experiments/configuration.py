@@ -117,6 +117,11 @@ class _TupleSerializer(flags.ArgumentSerializer):
     return ",".join(str(v) for v in value)
 
 
+def define_tuple_flag(kind: type, **options: Any) -> None:
+  """Defines a flag of numbers of a kind; options are those of DEFINE_*."""
+  flags.DEFINE(_TupleParser(kind), serializer=_TupleSerializer(), **options)
+
+
 def _fields() -> Iterator[tuple[str, dataclasses.Field, Any]]:
   """Yields (group, field, annotation) of every flag of the configuration."""
   for group, part in {"data": DataConfig, **_PARTS}.items():
@@ -142,9 +147,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
       "module_name": group,
     }
     if isinstance(field.default, tuple):
-      flags.DEFINE(
-        _TupleParser(choices[0]), serializer=_TupleSerializer(), **options
-      )
+      define_tuple_flag(choices[0], **options)
     elif choices:
       flags.DEFINE_enum(enum_values=choices, **options)
     else:

@@ -1,6 +1,7 @@
 """The estimators of the ELBO gradient against each other and enumeration."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -223,9 +224,57 @@ def gaussian_kl(loc, scale, prior_loc, prior_scale):
   return 0.5 * (ratio + distance - 1 - np.log(ratio)).sum(-1)
 
 
+@pytest.mark.parametrize("num_samples", [2, 3])
+def test_vimco_averages_to_the_gradient_of_its_bound(num_samples):
+  """Bound and estimates enumerated over all (n_1, .., n_K) of an image."""
+  model = make_model("vimco", num_samples=num_samples)
+  images, _ = make_inputs(model)
+  images = tf.tile(images[:1], [num_samples, 1, 1])
+  step_noise = model.sample_noise(tf.constant([5, 1]), num_samples)
+  with tf.GradientTape(persistent=True) as tape:
+    output = model(images, step_noise, 0.2)
+    terms = model.elbo_terms(output, model.priors(4000))
+    bound, expected_loss = 0.0, 0.0
+    for counts in itertools.product(range(NUM_STEPS + 1), repeat=num_samples):
+      num_steps = tf.constant(counts)
+      prob = tf.reduce_prod(tf.gather(terms.probs, num_steps, batch_dims=1))
+      log_weights = tf.gather(terms.log_weights, num_steps, batch_dims=1)
+      bound += prob * (tf.reduce_logsumexp(log_weights) - np.log(num_samples))
+      estimate = model.objective(output._replace(num_steps=num_steps), terms)
+      expected_loss += tf.stop_gradient(prob) * estimate.loss
+  actual, expected = (
+    tape.gradient(loss, model.model_variables)
+    for loss in (expected_loss, -bound)
+  )
+  assert largest_relative_error(actual, expected) < 1e-4
+
+
+def test_vimco_does_not_mix_images():
+  model = make_model("vimco", num_samples=3)
+  images, _ = make_inputs(model)
+  step_noise = model.sample_noise(tf.constant([5, 1]), 3 * BATCH)
+
+  def loss(images, step_noise):
+    output = model(tf.tile(images, [3, 1, 1]), step_noise, 0.2)
+    return model.objective(
+      output, model.elbo_terms(output, model.priors(0))
+    ).loss
+
+  singly = [
+    loss(
+      images[i : i + 1], Noise(*(field[:, i::BATCH] for field in step_noise))
+    )
+    for i in range(BATCH)
+  ]
+  np.testing.assert_allclose(
+    loss(images, step_noise), np.mean(singly), rtol=1e-5
+  )
+
+
 def relaxed_loss(model, images, step_noise):
   output = model(images, step_noise, 0.2)
-  return model.objective(output, model.elbo_terms(output, model.priors(4000)))
+  terms = model.elbo_terms(output, model.priors(4000))
+  return model.objective(output, terms).loss
 
 
 def test_gradients_of_the_relaxed_objective_by_finite_differences():
@@ -233,7 +282,7 @@ def test_gradients_of_the_relaxed_objective_by_finite_differences():
   images, step_noise = make_inputs(model)
   variables = model.model_variables
   with tf.GradientTape() as tape:
-    loss = relaxed_loss(model, images, step_noise).loss
+    loss = relaxed_loss(model, images, step_noise)
   gradients = tape.gradient(loss, variables)
   groups = {
     "decoder": lambda name: "decoder" in name,
@@ -252,7 +301,7 @@ def test_gradients_of_the_relaxed_objective_by_finite_differences():
     for sign in (1.0, -2.0, 1.0):  # there, to the other side, and back
       for variable, gradient in pairs:
         variable.assign_add(sign * step * gradient / norm)
-      losses.append(float(relaxed_loss(model, images, step_noise).loss))
+      losses.append(float(relaxed_loss(model, images, step_noise)))
     slope = (losses[0] - losses[1]) / (2.0 * float(step))
     assert slope == pytest.approx(float(norm), rel=1e-2), group
 
