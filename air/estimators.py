@@ -96,7 +96,7 @@ class Objective(NamedTuple):
     reconstruction: the reconstruction error that the estimator has seen.
     reinforce_loss: the part of `loss` that is there for the score function.
     baseline_loss: differentiate this in the baseline's parameters.
-    learning_signal: the mean of what multiplies the score.
+    learning_signal: the mean of what multiplies the score, not centred.
     signal_variance: its variance, nats squared.
   """
 
@@ -124,6 +124,11 @@ def reinforce(context: Context) -> Objective:
   signal = tf.stop_gradient(error) - context.baseline  # [B]
   score = _at(context.terms.log_probs, context.output.num_steps)  # [B]
   return _score_function_objective(context.terms, error, signal, score)
+
+
+def reinforce_plain(context: Context) -> Objective:
+  """The score-function estimator without a baseline."""
+  return reinforce(context)._replace(baseline_loss=tf.zeros([]))
 
 
 def backpropagation(context: Context) -> Objective:
@@ -339,7 +344,7 @@ class Estimator(NamedTuple):
 ESTIMATORS = {
   "marginal": Estimator(marginal),
   "reinforce": Estimator(reinforce, baseline_features),
-  "reinforce_plain": Estimator(reinforce),
+  "reinforce_plain": Estimator(reinforce_plain),
   "reinforce_per_step": Estimator(reinforce_per_step),
   "reinforce_broadcast": Estimator(
     reinforce_broadcast, leaky_baseline_features

@@ -348,9 +348,13 @@ class AIRModel(snt.Module):
     features = self._estimator.baseline_features(output)  # [B, F]
     scale = self.config.training.baseline_scale
     baseline = scale * self.baseline(tf.stop_gradient(features))  # [B]
-    if self.signal_moments is not None:
-      baseline += self.signal_moments.mean
-    return self._estimate(output, terms, baseline)
+    if self.signal_moments is None:
+      return self._estimate(output, terms, baseline)
+    centre = self.signal_moments.mean
+    objective = self._estimate(output, terms, baseline + centre)
+    return objective._replace(
+      learning_signal=objective.learning_signal + centre
+    )
 
   def _estimate(
     self,

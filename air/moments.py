@@ -34,12 +34,7 @@ class SignalMoments(snt.Module):
       1.0, tf.sqrt(self.variance)
     )
 
-  def update(self, centred_mean: tf.Tensor, variance: tf.Tensor) -> None:
-    """Moves the averages.
-
-    Args:
-      centred_mean: `[]`, of a batch's signals, `mean` already subtracted.
-      variance: `[]`, of the same.
-    """
-    self.mean.assign_add((1.0 - _DECAY) * centred_mean)
+  def update(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
+    """Moves the averages towards those of a batch, each `[]`."""
+    self.mean.assign(_DECAY * self.mean + (1.0 - _DECAY) * mean)
     self.variance.assign(_DECAY * self.variance + (1.0 - _DECAY) * variance)

@@ -32,7 +32,8 @@ class StepMetrics(NamedTuple):
     kl_where: sum_i q(n>=i|z) KL(z_where_i).
     reinforce_loss: of the score function; zero without one.
     baseline_loss: of the baseline; zero without one.
-    learning_signal: the mean of what multiplies the score; zero without one.
+    learning_signal: the mean of what multiplies the score, not centred; zero
+      without one.
     signal_variance: its variance, nats squared; zero without one.
     gradient_norm: of the model's gradient, over all of its variables.
   """

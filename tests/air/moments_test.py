@@ -26,7 +26,7 @@ def test_the_averages_follow_the_signal():
   rng = np.random.default_rng(0)
   for _ in range(1_000):
     batch = rng.normal(-40.0, 5.0, 64).astype(np.float32)
-    moments.update(np.mean(batch) - moments.mean, np.var(batch))
+    moments.update(np.mean(batch), np.var(batch))
   assert float(moments.mean) == pytest.approx(-40.0, abs=0.5)
   assert float(moments.variance) == pytest.approx(25.0, rel=0.05)
 
@@ -67,8 +67,11 @@ def test_the_mean_is_part_of_the_baseline(small_config, small_images, eagerly):
   before, *_ = trainer.next_gradients()
   trainer.model.signal_moments.mean.assign(7.0)
   after, *_ = trainer.next_gradients()
+  signal = before.learning_signal
+  assert float(after.learning_signal) == pytest.approx(float(signal))
+  # Of the mean of (s - 7)^2 / 2, where it was that of s^2 / 2.
   np.testing.assert_allclose(
-    after.learning_signal, before.learning_signal - 7.0, rtol=1e-5
+    after.baseline_loss, before.baseline_loss - 7.0 * signal + 24.5, rtol=1e-4
   )
 
 
