@@ -292,7 +292,7 @@ def test_gradients_of_the_relaxed_objective_by_finite_differences(modules):
     loss = relaxed_loss(model, images, step_noise)
   gradients = tape.gradient(loss, variables)
   norm = float(tf.linalg.global_norm(gradients))
-  step = 0.2 / norm  # by 0.2 nats
+  step = 0.05 / norm  # by 0.05 nats
   losses = []
   for steps in (step, -2.0 * step):  # there, and to the other side
     for variable, gradient in zip(variables, gradients, strict=True):
