@@ -76,7 +76,7 @@ def test_the_mean_is_part_of_the_baseline(small_config, small_images, eagerly):
 
 
 def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(
-  tmp_path, small_config, small_images
+  tmp_path, small_config, small_images, eagerly
 ):
   uninterrupted, first, second = (
     make_trainer(small_config, small_images, normalize_signal=True)
