@@ -217,30 +217,41 @@ def gradient_variances(records: Sequence[Mapping]) -> Figure:
     layout="constrained",
   )
   styles = {"drawn": ("-", "o"), "fixed": (":", "s")}
+  colours = dict(zip(estimators, _ESTIMATOR_COLOURS, strict=False))
+  positions = np.arange(len(iterations))
+  # Side by side, so that equal variances do not hide each other.
+  offsets = np.linspace(-0.25, 0.25, len(estimators))
   for axis, group in zip(axes, groups, strict=True):
-    for estimator, colour in zip(estimators, _ESTIMATOR_COLOURS, strict=False):
+    for offset, (estimator, colour) in zip(
+      offsets, colours.items(), strict=True
+    ):
       for minibatch, (line, marker) in styles.items():
         variances = {
           record["iteration"]: record["groups"][group]["variance_mean"]
           for record in records
-          if (record["estimator"], record["minibatch"])
-          == (estimator, minibatch)
+          if record["estimator"] == estimator
+          and record["minibatch"] == minibatch
         }
         axis.plot(
-          range(len(iterations)),
+          positions + offset,
           [variances[i] for i in iterations],
           color=colour,
           linestyle=line,
           marker=marker,
           ms=4,
         )
-    axis.set_xticks(range(len(iterations)), [f"{i:,}" for i in iterations])
-    axis.set(yscale="log", title=group, xlabel="iteration")
+    axis.set_xticks(positions, [f"{i:,}" for i in iterations])
+    axis.set(
+      yscale="log",
+      title=group,
+      xlabel="iteration",
+      xlim=(-0.5, len(iterations) - 0.5),
+    )
     axis.grid(alpha=0.3)
   axes[0].set_ylabel("variance per parameter, mean")
   handles = [
     lines.Line2D([], [], color=colour, label=estimator)
-    for estimator, colour in zip(estimators, _ESTIMATOR_COLOURS, strict=False)
+    for estimator, colour in colours.items()
   ]
   handles += [
     lines.Line2D(
