@@ -274,7 +274,7 @@ def format_tables(records: Sequence[dict[str, Any]]) -> str:
       " over the group; distance of the mean gradient from that of"
       f" {_REFERENCE}, relative to it (standard error)",
       f"  {'':<20s}"
-      + "".join(f"{group:>12s}" for group in groups)
+      + "".join(f"{group:>15s}" for group in groups)
       + "".join(f"{group:>20s}" for group in groups)
       + "  baseline",
     ]
@@ -283,7 +283,7 @@ def format_tables(records: Sequence[dict[str, Any]]) -> str:
         continue
       variances, distances = "", ""
       for values in record["groups"].values():
-        variances += f"{values['variance_mean']:>12.1e}"
+        variances += f"{values['variance_mean']:>15.1e}"
         scale = max(values["reference"], 1e-300)
         distance = f"{values['distance'] / scale:.1e}"
         error = f"({values['distance_error'] / scale:.1e})"
