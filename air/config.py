@@ -274,12 +274,36 @@ class TrainingConfig:
     "marginal",
     "how the gradient in the discrete number of steps is estimated: summed"
     " over exactly (marginal, ours), or REINFORCE with the neural baseline"
-    " (reinforce, post)",
+    " (reinforce, post); the others: air/estimators.py",
+  )
+  num_samples: int = _field(
+    0,
+    "K, samples of (z, n) for each image in a batch; 0: 5 for vimco, whose"
+    " bound is that of K samples, and 1 for all others (ours)",
+    before=0,
   )
   batch_size: int = _field(64, "images in a batch (code)")
   learning_rate: float = _field(5e-5, "of the model (ours; code: 1e-4)")
   baseline_learning_rate_ratio: float = _field(
     10.0, "the baseline's learning rate over the model's (post)"
+  )
+  baseline_scale: float = _field(
+    1.0,
+    "nats in a unit of the baseline's output, which so regresses on the error"
+    " over this (post: 1)",
+    before=1.0,
+  )
+  normalize_signal: bool = _field(
+    False,
+    "centre the learning signal by its moving mean, and divide what goes by way"
+    " of q(n|z) by its moving standard deviation if above one (NVIL; ours, the"
+    " post: no)",
+    before=False,
+  )
+  relaxation_temperature: float = _field(
+    1.0,
+    "of the relaxed presence, with estimator=relaxed (ours, as aakhundov)",
+    before=1.0,
   )
   rmsprop_decay: float = _field(0.9, "of both moving averages (code)")
   rmsprop_momentum: float = _field(0.9, "of the updates (code)")
@@ -308,13 +332,17 @@ class TrainingConfig:
     _check_finite(self)
     _check(self, "at least 1", lambda v: v >= 1, "batch_size")
     rates = ("learning_rate", "baseline_learning_rate_ratio")
-    _check(self, "more than 0", lambda v: v > 0, *rates, "rmsprop_epsilon")
+    positive = (
+      *(*rates, "baseline_scale", "rmsprop_epsilon"),
+      "relaxation_temperature",
+    )
+    _check(self, "more than 0", lambda v: v > 0, *positive)
     _check(self, "in (0, 1)", lambda v: 0 < v < 1, "rmsprop_decay")
     _check(self, "in [0, 1)", lambda v: 0 <= v < 1, "rmsprop_momentum")
     floors = ("presence_floor_initial", "presence_floor_final")
     _check(self, "in [0, 1)", lambda v: 0 <= v < 1, *floors)
-    iterations = ("presence_warmup", "presence_floor_anneal")
-    _check(self, "at least 0", lambda v: v >= 0, *iterations)
+    counts = ("num_samples", "presence_warmup", "presence_floor_anneal")
+    _check(self, "at least 0", lambda v: v >= 0, *counts)
     _check(self, "in [0, 2^31)", lambda v: 0 <= v < 2**31, "seed")
 
 

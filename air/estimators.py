@@ -1,20 +1,26 @@
 """Gradient estimators of the ELBO, as pure functions of its terms.
 
 Differentiating an estimator's `loss` gives an estimate of the gradient of the
-negative ELBO, averaged over the batch:
+negative ELBO, averaged over the batch (`vimco` and `relaxed` say what theirs
+is of):
 
   -ELBO = E_q(z) sum_n q(n|z) [-log p(x|canvas_n)] + KL(q(n|z) || p(n))
           + sum_i q(n>=i|z) [KL(z_what_i) + KL(z_where_i)]
 
-z is reparametrised in all of them; they differ in the sum over n. To add one,
-add a function and its line in `ESTIMATORS`.
+z is reparametrised in all of them; they differ in the sum over n. An estimator
+is a pure function of a `Context`. To add one, add a function and its line in
+`ESTIMATORS`.
 """
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import sonnet as snt
 import tensorflow as tf
+
+from air import config as config_lib
+from air import likelihood
 
 if TYPE_CHECKING:
   from air.model import AIROutput
@@ -31,6 +37,7 @@ class ElboTerms(NamedTuple):
     kl_num_steps: `[B]`, KL(q(n|z) || p(n)).
     kl_what: `[B, T]`, KL(q(z_what_i) || p(z_what)) for i = 1..T.
     kl_where: `[B, T]`, the same of z_where.
+    log_weights: `[B, T + 1]`, log p(x, n, z) - log q(n, z|x), n = 0..T.
   """
 
   log_likelihoods: tf.Tensor
@@ -40,6 +47,7 @@ class ElboTerms(NamedTuple):
   kl_num_steps: tf.Tensor
   kl_what: tf.Tensor
   kl_where: tf.Tensor
+  log_weights: tf.Tensor
 
   def expected_kl_what(self) -> tf.Tensor:
     """Returns `[B]`, sum_i q(n>=i|z) KL(z_what_i)."""
@@ -60,6 +68,25 @@ class ElboTerms(NamedTuple):
     return -tf.reduce_sum(self.probs * self.log_likelihoods, axis=-1)
 
 
+class Context(NamedTuple):
+  """What an estimator may use.
+
+  Attributes:
+    terms: of the ELBO.
+    output: of the model, with the sampled number of steps.
+    baseline: `[B]`, the predicted reconstruction error of each image; zeros
+      for an estimator without a baseline.
+    num_samples: K; B is K times the number of images, sample by sample.
+    config: of the model and its training.
+  """
+
+  terms: ElboTerms
+  output: "AIROutput"
+  baseline: tf.Tensor
+  num_samples: int
+  config: config_lib.AIRConfig
+
+
 class Objective(NamedTuple):
   """What an estimator returns: scalars, in nats.
 
@@ -69,7 +96,8 @@ class Objective(NamedTuple):
     reconstruction: the reconstruction error that the estimator has seen.
     reinforce_loss: the part of `loss` that is there for the score function.
     baseline_loss: differentiate this in the baseline's parameters.
-    learning_signal: the mean of what multiplies the score.
+    learning_signal: the mean of what multiplies the score, not centred.
+    signal_variance: its variance, nats squared.
   """
 
   loss: tf.Tensor
@@ -77,72 +105,174 @@ class Objective(NamedTuple):
   reinforce_loss: tf.Tensor
   baseline_loss: tf.Tensor
   learning_signal: tf.Tensor
+  signal_variance: tf.Tensor
 
 
-def marginal(terms: ElboTerms) -> Objective:
+def marginal(context: Context) -> Objective:
   """The expectation over n as the exact sum of its T + 1 terms."""
-  reconstruction = tf.reduce_mean(terms.expected_reconstruction())
-  loss = reconstruction + tf.reduce_mean(terms.kl())
-  zero = tf.zeros([])
-  return Objective(loss, reconstruction, zero, zero, zero)
+  terms = context.terms
+  return _objective(terms, terms.expected_reconstruction())
 
 
-def reinforce(
-  terms: ElboTerms, num_steps: tf.Tensor, baseline: tf.Tensor
-) -> Objective:
+def reinforce(context: Context) -> Objective:
   """The score-function estimator with a baseline (the post and the paper).
 
-  Args:
-    terms: of the ELBO.
-    num_steps: `[B]` integer, a sample of q(n|z).
-    baseline: `[B]`, the predicted reconstruction error of each image. It must
-      not depend on `num_steps`.
-
-  Returns:
-    The objective. The baseline regresses on the reconstruction error.
+  The baseline regresses on the reconstruction error, and must not depend on
+  the sampled presence.
   """
-  error = -_at(terms.log_likelihoods, num_steps)  # [B]
-  signal = tf.stop_gradient(error) - baseline  # [B]
-  score = _at(terms.log_probs, num_steps)  # [B]
-  return _score_function_objective(terms, error, signal, score)
+  error = _error(context)  # [B]
+  signal = tf.stop_gradient(error) - context.baseline  # [B]
+  score = _at(context.terms.log_probs, context.output.num_steps)  # [B]
+  return _score_function_objective(context.terms, error, signal, score)
 
 
-def reinforce_broadcast(
-  terms: ElboTerms, num_steps: tf.Tensor, baseline: tf.Tensor
-) -> Objective:
+def reinforce_plain(context: Context) -> Objective:
+  """The score-function estimator without a baseline."""
+  return reinforce(context)._replace(baseline_loss=tf.zeros([]))
+
+
+def backpropagation(context: Context) -> Objective:
+  """Back-propagation alone, n sampled: the score function is left out.
+
+  Biased: presence then knows its price, the KL, and not what it is good for.
+  Here to be measured.
+  """
+  return _objective(context.terms, _error(context))
+
+
+def reinforce_per_step(context: Context) -> Objective:
+  """REINFORCE that charges each presence with what it can still influence.
+
+  The presence of step i scores log p(x|canvas_n) - log p(x|canvas_{i-1}): the
+  likelihood had step i not been taken is its baseline, known exactly, and no
+  network is needed. It does not depend on that presence, so nothing is biased.
+  The step that was not taken, n + 1, has the signal zero.
+  """
+  errors = -context.terms.log_likelihoods  # [B, T + 1]
+  error = _error(context)  # [B]
+  taken = tf.sequence_mask(
+    context.output.num_steps, errors.shape[-1] - 1, errors.dtype
+  )  # [B, T]
+  signal = taken * tf.stop_gradient(error[:, None] - errors[:, :-1])  # [B, T]
+  score = tf.math.log_sigmoid(context.output.presence_logits)  # [B, T]
+  reinforce_loss = tf.reduce_sum(signal * score, axis=-1)  # [B]
+  return _objective(context.terms, error, reinforce_loss, signal=signal)
+
+
+def reinforce_broadcast(context: Context) -> Objective:
   """REINFORCE as the blog's code computes it, quirk included.
 
   There the error `[B]` minus the baseline `[B, 1]` became `[B, B]`: every
   image is scored against every other image's baseline, and the baseline is
   regressed on every other image's error, of which it can only learn the mean.
   Here to reproduce that code's numbers; nobody gets it by default.
-
-  Args:
-    terms: of the ELBO.
-    num_steps: `[B]` integer, a sample of q(n|z).
-    baseline: `[B]`, see `leaky_baseline_features`.
-
-  Returns:
-    The objective.
   """
-  error = -_at(terms.log_likelihoods, num_steps)  # [B]
-  signal = tf.stop_gradient(error)[None, :] - baseline[:, None]  # [B, B]
-  score = _at(terms.log_probs, num_steps)[None, :]  # [1, B]
-  return _score_function_objective(terms, error, signal, score)
+  error = _error(context)  # [B]
+  signal = (
+    tf.stop_gradient(error)[None, :] - context.baseline[:, None]
+  )  # [B, B]
+  score = _at(context.terms.log_probs, context.output.num_steps)  # [B]
+  return _score_function_objective(context.terms, error, signal, score[None, :])
+
+
+def vimco(context: Context) -> Objective:
+  """VIMCO (Mnih & Rezende 2016): the bound of K samples, not the ELBO.
+
+    L = E log (1/K) sum_k w_k,  w_k = p(x, n_k, z_k) / q(n_k, z_k|x)
+
+  z is reparametrised here too; n_k is scored by L less what L would be, had w_k
+  been the geometric mean of the others, which does not depend on n_k.
+  """
+  num_samples = context.num_samples
+  num_steps = context.output.num_steps
+
+  def of_samples(table):
+    return tf.reshape(_at(table, num_steps), [num_samples, -1])  # [K, B / K]
+
+  log_weights = of_samples(context.terms.log_weights)
+  bound = tf.reduce_logsumexp(log_weights, axis=0) - math.log(num_samples)
+  fixed = tf.stop_gradient(log_weights)
+  others = (tf.reduce_sum(fixed, axis=0) - fixed) / (num_samples - 1)
+  replaced = tf.where(
+    tf.eye(num_samples, dtype=tf.bool)[:, :, None], others, fixed
+  )  # [K, K, B / K], in row k the k-th replaced
+  baseline = tf.reduce_logsumexp(replaced, axis=1) - math.log(num_samples)
+  signal = baseline - tf.stop_gradient(bound)  # [K, B / K], as of errors
+  score = of_samples(context.terms.log_probs)
+  reinforce_loss = tf.reduce_sum(signal * score, axis=0)  # [B / K]
+  objective = _objective(
+    context.terms, _error(context), reinforce_loss, signal=signal
+  )
+  return objective._replace(
+    loss=objective.reinforce_loss - tf.reduce_mean(bound)
+  )
+
+
+def relaxed(context: Context) -> Objective:
+  """Concrete relaxation of presence (Maddison et al. 2017), as aakhundov's.
+
+  The ELBO with another first term: log p(x | sum_i w_i object_i), where
+  w_i = y_1 .. y_i are products of relaxed Bernoulli samples,
+
+    y_i = sigmoid((logit p_i - logit u_i) / temperature),  u_i uniform,
+
+  so everything is differentiated by back-propagation. It is not the ELBO:
+  objects may be half there. As the temperature falls, y_i becomes the sampled
+  presence [u_i < p_i], and the objective the ELBO. The KL terms are those of
+  the ELBO, exact in n, where aakhundov's code samples that of presence between
+  two Concrete distributions; and its canvas weighs an object by y_i alone, up
+  to where the sum of 1 - y_i passes a threshold.
+  """
+  output, config = context.output, context.config
+  u = output.presence_noise
+  distance = output.presence_logits - tf.math.log(u / (1.0 - u))  # [B, T]
+  log_presence = tf.math.log_sigmoid(
+    distance / config.training.relaxation_temperature
+  )
+  weights = tf.exp(tf.math.cumsum(log_presence, axis=-1))  # [B, T]
+  objects = output.canvases[1:] - output.canvases[:-1]  # [T, B, H, W]
+  canvas = tf.einsum("bt,tbhw->bhw", weights, objects)
+  error = -likelihood.log_likelihood(
+    output.images, canvas, config.model.output_std
+  )
+  return _objective(context.terms, error)
 
 
 def _score_function_objective(
   terms: ElboTerms, error: tf.Tensor, signal: tf.Tensor, score: tf.Tensor
 ) -> Objective:
+  return _objective(
+    terms,
+    error,
+    reinforce_loss=tf.stop_gradient(signal) * score,
+    baseline_loss=0.5 * tf.square(signal),
+    signal=signal,
+  )
+
+
+def _objective(
+  terms: ElboTerms,
+  error: tf.Tensor,
+  reinforce_loss: tf.Tensor | float = 0.0,
+  baseline_loss: tf.Tensor | float = 0.0,
+  signal: tf.Tensor | float = 0.0,
+) -> Objective:
+  """Returns the means of these, of any shape, and the loss with the KL."""
   reconstruction = tf.reduce_mean(error)
-  reinforce_loss = tf.reduce_mean(tf.stop_gradient(signal) * score)
+  reinforce_loss = tf.reduce_mean(reinforce_loss)
   return Objective(
     loss=reconstruction + tf.reduce_mean(terms.kl()) + reinforce_loss,
     reconstruction=reconstruction,
     reinforce_loss=reinforce_loss,
-    baseline_loss=0.5 * tf.reduce_mean(tf.square(signal)),
+    baseline_loss=tf.reduce_mean(baseline_loss),
     learning_signal=tf.reduce_mean(signal),
+    signal_variance=tf.math.reduce_variance(signal),
   )
+
+
+def _error(context: Context) -> tf.Tensor:
+  """Returns `[B]`, the reconstruction error with the sampled n."""
+  return -_at(context.terms.log_likelihoods, context.output.num_steps)
 
 
 def _at(table: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
@@ -200,19 +330,26 @@ class Estimator(NamedTuple):
   """An estimator and what its baseline sees.
 
   Attributes:
-    objective: `(terms) -> Objective`, or with a baseline
-      `(terms, num_steps, baseline) -> Objective`.
-    baseline_features: `(AIROutput) -> [B, F]`; None: it needs no baseline.
+    objective: what to differentiate.
+    baseline_features: `(AIROutput) -> [B, F]`; None: it has no baseline.
+    num_samples: K where the configuration does not say; more than one: it
+      needs at least two.
   """
 
-  objective: Callable[..., Objective]
+  objective: Callable[[Context], Objective]
   baseline_features: Callable[["AIROutput"], tf.Tensor] | None = None
+  num_samples: int = 1
 
 
 ESTIMATORS = {
   "marginal": Estimator(marginal),
   "reinforce": Estimator(reinforce, baseline_features),
+  "reinforce_plain": Estimator(reinforce_plain),
+  "reinforce_per_step": Estimator(reinforce_per_step),
   "reinforce_broadcast": Estimator(
     reinforce_broadcast, leaky_baseline_features
   ),
+  "backpropagation": Estimator(backpropagation),
+  "vimco": Estimator(vimco, num_samples=5),
+  "relaxed": Estimator(relaxed),
 }

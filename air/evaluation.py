@@ -32,9 +32,9 @@ class ImageMetrics(NamedTuple):
     kl_what: sum_i q(n>=i|z) KL(z_what_i).
     kl_where: sum_i q(n>=i|z) KL(z_where_i).
     windows: `[N, T, 4]`, where each step looked, (sx, tx, sy, ty).
-    reinforce_loss: of the score function; zero without one.
+    reinforce_loss: of the score function; zero without a baseline.
     baseline_loss: of the baseline; zero without one.
-    learning_signal: what multiplies the score; zero without one.
+    learning_signal: what multiplies the score; zero without a baseline.
   """
 
   num_steps: np.ndarray
@@ -97,8 +97,13 @@ class Evaluator:
     annealed = output.num_steps_posterior().kl_to(
       model.priors(iteration).log_num_steps
     )
-    objective = model.objective(output, terms)
-    everywhere = tf.ones([batch_size])
+    zeros = tf.zeros([batch_size])
+    reinforce_loss = baseline_loss = learning_signal = zeros
+    if model.baseline is not None:
+      objective = model.objective(output, terms)
+      reinforce_loss += objective.reinforce_loss
+      baseline_loss += objective.baseline_loss
+      learning_signal += objective.learning_signal
     reconstruction = terms.expected_reconstruction()
     return ImageMetrics(
       num_steps=output.num_steps,
@@ -110,9 +115,9 @@ class Evaluator:
       kl_what=terms.expected_kl_what(),
       kl_where=terms.expected_kl_where(),
       windows=tf.transpose(output.steps.window, [1, 0, 2]),
-      reinforce_loss=objective.reinforce_loss * everywhere,
-      baseline_loss=objective.baseline_loss * everywhere,
-      learning_signal=objective.learning_signal * everywhere,
+      reinforce_loss=reinforce_loss,
+      baseline_loss=baseline_loss,
+      learning_signal=learning_signal,
     )
 
   def infer(self, images: np.ndarray, iteration: int, seed: int) -> AIROutput:

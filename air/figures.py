@@ -22,6 +22,11 @@ from air.model import AIROutput
 
 # Blue and vermilion of Okabe and Ito, which colour-blind readers tell apart.
 _SUCCESS_COLOUR, _FAILURE_COLOUR = "#0072B2", "#D55E00"
+# All eight of theirs.
+_ESTIMATOR_COLOURS = (
+  *("#000000", "#E69F00", "#56B4E9", "#009E73"),
+  *("#F0E442", "#0072B2", "#D55E00", "#CC79A7"),
+)
 _STEP_COLOURS = ("red", "green", "blue", "gold", "magenta", "cyan")
 
 
@@ -197,6 +202,69 @@ def accuracy_curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
     )
   ]
   figure.legend(handles=handles, loc="outside lower center", ncols=3)
+  return figure
+
+
+def gradient_variances(records: Sequence[Mapping]) -> Figure:
+  """The variance of the gradient at the checkpoints, by group of parameters.
+
+  Args:
+    records: of `experiments.gradient_variance`.
+  """
+  iterations = sorted({record["iteration"] for record in records})
+  groups = list(records[0]["groups"])
+  estimators = list(dict.fromkeys(record["estimator"] for record in records))
+  figure, axes = plt.subplots(
+    1,
+    len(groups),
+    figsize=(1.0 + 4.0 * len(groups), 4.5),
+    sharey=True,
+    layout="constrained",
+  )
+  styles = {"drawn": ("-", "o"), "fixed": (":", "s")}
+  colours = dict(zip(estimators, _ESTIMATOR_COLOURS, strict=False))
+  positions = np.arange(len(iterations))
+  # Side by side, so that equal variances do not hide each other.
+  offsets = np.linspace(-0.25, 0.25, len(estimators))
+  for axis, group in zip(axes, groups, strict=True):
+    for offset, (estimator, colour) in zip(
+      offsets, colours.items(), strict=True
+    ):
+      for minibatch, (line, marker) in styles.items():
+        variances = {
+          record["iteration"]: record["groups"][group]["variance_mean"]
+          for record in records
+          if record["estimator"] == estimator
+          and record["minibatch"] == minibatch
+        }
+        axis.plot(
+          positions + offset,
+          [variances[i] for i in iterations],
+          color=colour,
+          linestyle=line,
+          marker=marker,
+          ms=4,
+        )
+    axis.set_xticks(positions, [f"{i:,}" for i in iterations])
+    axis.set(
+      yscale="log",
+      title=group,
+      xlabel="iteration",
+      xlim=(-0.5, len(iterations) - 0.5),
+    )
+    axis.grid(alpha=0.3)
+  axes[0].set_ylabel("variance per parameter, mean")
+  handles = [
+    lines.Line2D([], [], color=colour, label=estimator)
+    for estimator, colour in colours.items()
+  ]
+  handles += [
+    lines.Line2D(
+      [], [], color="grey", ls=line, marker=marker, label=f"minibatch {name}"
+    )
+    for name, (line, marker) in styles.items()
+  ]
+  figure.legend(handles=handles, loc="outside lower center", ncols=5)
   return figure
 
 

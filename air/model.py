@@ -10,7 +10,15 @@ from tensorflow_probability import distributions as tfd
 
 from air import cell as cell_lib
 from air import config as config_lib
-from air import estimators, modules, noise, prior, transformer
+from air import (
+  estimators,
+  likelihood,
+  modules,
+  moments,
+  noise,
+  prior,
+  transformer,
+)
 
 
 class AIROutput(NamedTuple):
@@ -20,6 +28,7 @@ class AIROutput(NamedTuple):
     images: `[B, H, W]` in [0, 1].
     steps: what the cell infers, each field with the axis `T` in front.
     presence_logits: `[B, T]`, of p_1..p_T, floor included: q(n|z).
+    presence_noise: `[B, T]`, uniform on (0, 1), which makes n of them.
     glimpses: `[T, B, h, w]`, the decoded z_what.
     canvases: `[T + 1, B, H, W]`, the sum of the first n painted objects for
       n = 0..T.
@@ -29,6 +38,7 @@ class AIROutput(NamedTuple):
   images: tf.Tensor
   steps: cell_lib.CellOutput
   presence_logits: tf.Tensor
+  presence_noise: tf.Tensor
   glimpses: tf.Tensor
   canvases: tf.Tensor
   num_steps: tf.Tensor
@@ -50,7 +60,8 @@ class AIRModel(snt.Module):
       name: of the module.
 
     Raises:
-      config_lib.ConfigError: if there is no such estimator.
+      config_lib.ConfigError: if there is no such estimator, or if it needs
+        more samples.
     """
     super().__init__(name=name)
     if config.training.estimator not in estimators.ESTIMATORS:
@@ -60,6 +71,14 @@ class AIRModel(snt.Module):
       )
     self.config = config
     self._estimator = estimators.ESTIMATORS[config.training.estimator]
+    self.num_samples = (
+      config.training.num_samples or self._estimator.num_samples
+    )
+    if self.num_samples < 2 <= self._estimator.num_samples:
+      raise config_lib.ConfigError(
+        f"num_samples is {self.num_samples}, expected at least 2 for the"
+        f" estimator {config.training.estimator}"
+      )
     model_config = config.model
     w_init = modules.FanInNormal(tf.constant([config.training.seed, 0]))
     initial_where = None
@@ -88,6 +107,9 @@ class AIRModel(snt.Module):
       self.baseline = modules.ScalarHead(
         model_config.baseline_hidden_sizes, w_init, name="baseline"
       )
+    self.signal_moments: moments.SignalMoments | None = None
+    if config.training.normalize_signal:
+      self.signal_moments = moments.SignalMoments(name="signal_moments")
     self._create_variables()
 
   def _create_variables(self) -> None:
@@ -159,13 +181,17 @@ class AIRModel(snt.Module):
     presence_logits = prior.mix_with_fair_coin(
       self._presence_logits(steps.hidden), presence_floor
     )  # [B, T]
+    if self.signal_moments is not None:
+      presence_logits = self.signal_moments.scale_gradient(presence_logits)
+    presence_noise = tf.transpose(step_noise.presence)  # [B, T]
     num_steps = prior.count_leading_ones(
-      tf.transpose(step_noise.presence) < tf.sigmoid(presence_logits)
+      presence_noise < tf.sigmoid(presence_logits)
     )  # [B]
     return AIROutput(
       images=images,
       steps=steps,
       presence_logits=presence_logits,
+      presence_noise=presence_noise,
       glimpses=glimpses,
       canvases=tf.stack(canvases),
       num_steps=num_steps,
@@ -240,14 +266,15 @@ class AIRModel(snt.Module):
 
   def log_likelihoods(self, output: AIROutput) -> tf.Tensor:
     """Returns log p(x | canvas_n) `[B, T + 1]`, n = 0..T, nats."""
-    std = self.config.model.output_std
-    num_pixels = math.prod(self.config.model.image_size)
-    squared_errors = [
-      tf.reduce_sum(tf.square(output.images - canvas), axis=[1, 2])
-      for canvas in tf.unstack(output.canvases)
-    ]
-    constant = num_pixels * (0.5 * math.log(2.0 * math.pi) + math.log(std))
-    return -0.5 / std**2 * tf.stack(squared_errors, axis=-1) - constant
+    return tf.stack(
+      [
+        likelihood.log_likelihood(
+          output.images, canvas, self.config.model.output_std
+        )
+        for canvas in tf.unstack(output.canvases)
+      ],
+      axis=-1,
+    )
 
   def elbo_terms(
     self, output: AIROutput, priors: prior.Priors
@@ -260,29 +287,50 @@ class AIRModel(snt.Module):
     """
     steps = output.steps
     posterior = output.num_steps_posterior()
-    kl_what = tfd.Normal(steps.what_loc, steps.what_scale).kl_divergence(
-      tfd.Normal(0.0, 1.0)
-    )  # [T, B, Z]
-    kl_where = tfd.Normal(steps.where_loc, steps.where_scale).kl_divergence(
-      priors.where
-    )  # [T, B, D]
+    log_likelihoods = self.log_likelihoods(output)  # [B, T + 1]
+    log_probs = posterior.log_probs()  # [B, T + 1]
+    q_what = tfd.Normal(steps.what_loc, steps.what_scale)  # [T, B, Z]
+    q_where = tfd.Normal(steps.where_loc, steps.where_scale)  # [T, B, D]
+    p_what = tfd.Normal(0.0, 1.0)
+
+    def of_steps(per_dimension):
+      return tf.transpose(tf.reduce_sum(per_dimension, axis=-1))  # [B, T]
+
+    # Steps after the n-th leave no trace in the image: p and q agree on them.
+    log_ratios = tf.math.cumsum(
+      of_steps(p_what.log_prob(steps.what) - q_what.log_prob(steps.what))
+      + of_steps(
+        priors.where.log_prob(steps.where) - q_where.log_prob(steps.where)
+      ),
+      axis=-1,
+    )  # [B, T], of the first n steps for n = 1..T
     return estimators.ElboTerms(
-      log_likelihoods=self.log_likelihoods(output),
+      log_likelihoods=log_likelihoods,
       probs=posterior.probs(),
-      log_probs=posterior.log_probs(),
+      log_probs=log_probs,
       survival=posterior.survival(),
       kl_num_steps=posterior.kl_to(priors.log_num_steps),
-      kl_what=tf.transpose(tf.reduce_sum(kl_what, axis=-1)),
-      kl_where=tf.transpose(tf.reduce_sum(kl_where, axis=-1)),
+      kl_what=of_steps(q_what.kl_divergence(p_what)),
+      kl_where=of_steps(q_where.kl_divergence(priors.where)),
+      log_weights=log_likelihoods
+      + priors.log_num_steps
+      - log_probs
+      + tf.pad(log_ratios, [[0, 0], [1, 0]]),
     )
 
   def objective(
     self, output: AIROutput, terms: estimators.ElboTerms
   ) -> estimators.Objective:
-    """Returns what to differentiate, by the configured estimator."""
-    if self.baseline is None:
-      return self._estimator.objective(terms)
-    return self._reinforce(output, terms)
+    """Returns what to differentiate, by the configured estimator.
+
+    Args:
+      output: of the model, for K samples of each image if that is what the
+        estimator takes: first all images for sample 1, then for sample 2, ...
+      terms: of the ELBO.
+    """
+    if self.baseline is not None:
+      return self._reinforce(output, terms)
+    return self._estimate(output, terms, tf.zeros_like(terms.kl_num_steps))
 
   def _reinforce(
     self, output: AIROutput, terms: estimators.ElboTerms
@@ -299,8 +347,25 @@ class AIRModel(snt.Module):
     assert self.baseline is not None
     assert self._estimator.baseline_features is not None
     features = self._estimator.baseline_features(output)  # [B, F]
-    baseline = self.baseline(tf.stop_gradient(features))  # [B]
-    return self._estimator.objective(terms, output.num_steps, baseline)
+    scale = self.config.training.baseline_scale
+    baseline = scale * self.baseline(tf.stop_gradient(features))  # [B]
+    if self.signal_moments is None:
+      return self._estimate(output, terms, baseline)
+    centre = self.signal_moments.mean
+    objective = self._estimate(output, terms, baseline + centre)
+    return objective._replace(
+      learning_signal=objective.learning_signal + centre
+    )
+
+  def _estimate(
+    self,
+    output: AIROutput,
+    terms: estimators.ElboTerms,
+    baseline: tf.Tensor,
+  ) -> estimators.Objective:
+    return self._estimator.objective(
+      estimators.Context(terms, output, baseline, self.num_samples, self.config)
+    )
 
   def log_importance_weights(
     self, output: AIROutput, priors: prior.Priors
@@ -314,23 +379,5 @@ class AIRModel(snt.Module):
       output: of the model.
       priors: see the method of this name.
     """
-    steps = output.steps
-    log_ratio_what = tfd.Normal(0.0, 1.0).log_prob(steps.what) - tfd.Normal(
-      steps.what_loc, steps.what_scale
-    ).log_prob(steps.what)  # [T, B, Z]
-    log_ratio_where = priors.where.log_prob(steps.where) - tfd.Normal(
-      steps.where_loc, steps.where_scale
-    ).log_prob(steps.where)  # [T, B, D]
-    log_ratio = tf.reduce_sum(log_ratio_what, axis=-1) + tf.reduce_sum(
-      log_ratio_where, axis=-1
-    )  # [T, B]
-    # Steps after the n-th leave no trace in the image: p and q agree on them.
-    log_ratios = tf.transpose(tf.math.cumsum(log_ratio))  # [B, T]
-    log_ratios = tf.pad(log_ratios, [[0, 0], [1, 0]])  # [B, T + 1]
-    log_weights = (
-      self.log_likelihoods(output)
-      + priors.log_num_steps
-      - output.num_steps_posterior().log_probs()
-      + log_ratios
-    )  # [B, T + 1]
+    log_weights = self.elbo_terms(output, priors).log_weights
     return tf.gather(log_weights, output.num_steps, batch_dims=1)

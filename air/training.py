@@ -32,6 +32,9 @@ class StepMetrics(NamedTuple):
     kl_where: sum_i q(n>=i|z) KL(z_where_i).
     reinforce_loss: of the score function; zero without one.
     baseline_loss: of the baseline; zero without one.
+    learning_signal: the mean of what multiplies the score, not centred; zero
+      without one.
+    signal_variance: its variance, nats squared; zero without one.
     gradient_norm: of the model's gradient, over all of its variables.
   """
 
@@ -42,6 +45,8 @@ class StepMetrics(NamedTuple):
   kl_where: tf.Tensor
   reinforce_loss: tf.Tensor
   baseline_loss: tf.Tensor
+  learning_signal: tf.Tensor
+  signal_variance: tf.Tensor
   gradient_norm: tf.Tensor
 
 
@@ -187,14 +192,27 @@ class Trainer(tf.Module):
     zeros = StepMetrics(*[tf.zeros([])] * len(StepMetrics._fields))
     return tf.while_loop(goes_on, body, (tf.constant(0), zeros))
 
+  def batch(
+    self, images: tf.Tensor, seed: tf.Tensor
+  ) -> tuple[tf.Tensor, noise.Noise]:
+    """Returns what `gradients` takes, for K samples of each image.
+
+    Args:
+      images: `[B, H, W]` uint8.
+      seed: `[2]`, of the noise.
+
+    Returns:
+      Images `[K B, H, W]` in [0, 1], and noise for them.
+    """
+    num_samples = self.model.num_samples
+    step_noise = self.model.sample_noise(seed, num_samples * images.shape[0])
+    images = tf.cast(images, tf.float32) / 255.0
+    return tf.tile(images, [num_samples, 1, 1]), step_noise
+
   def _batch(
     self, images: tf.Tensor, iteration: tf.Tensor
   ) -> tuple[tf.Tensor, noise.Noise]:
-    """Returns images `[B, H, W]` in [0, 1] and the iteration's noise."""
-    step_noise = self.model.sample_noise(
-      noise.fold_in(self._seed, iteration), images.shape[0]
-    )
-    return tf.cast(images, tf.float32) / 255.0, step_noise
+    return self.batch(images, noise.fold_in(self._seed, iteration))
 
   def next_gradients(
     self,
@@ -215,8 +233,8 @@ class Trainer(tf.Module):
     """Takes one step of both optimizers and returns what it saw.
 
     Args:
-      images: `[B, H, W]` float in [0, 1].
-      step_noise: see `AIRModel.sample_noise`.
+      images: `[K B, H, W]` float in [0, 1], see `batch`.
+      step_noise: for them.
       iteration: `[]` int64, at which the schedules are read.
     """
     metrics, gradients, baseline_gradients = self.gradients(
@@ -224,6 +242,10 @@ class Trainer(tf.Module):
     )
     self.optimizer.apply(gradients)
     self.baseline_optimizer.apply(baseline_gradients)
+    if self.model.signal_moments is not None:
+      self.model.signal_moments.update(
+        metrics.learning_signal, metrics.signal_variance
+      )
     return metrics
 
   def gradients(
@@ -232,8 +254,8 @@ class Trainer(tf.Module):
     """Returns metrics and gradients in the model's and baseline's variables.
 
     Args:
-      images: `[B, H, W]` float in [0, 1].
-      step_noise: see `AIRModel.sample_noise`.
+      images: `[K B, H, W]` float in [0, 1], see `batch`.
+      step_noise: for them.
       iteration: `[]` int64, at which the schedules are read.
     """
     model = self.model
@@ -257,6 +279,8 @@ class Trainer(tf.Module):
       kl_where=tf.reduce_mean(terms.expected_kl_where()),
       reinforce_loss=objective.reinforce_loss,
       baseline_loss=objective.baseline_loss,
+      learning_signal=objective.learning_signal,
+      signal_variance=objective.signal_variance,
       gradient_norm=tf.linalg.global_norm(gradients[:num_model_variables]),
     )
     return (

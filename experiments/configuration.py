@@ -92,7 +92,7 @@ class DataConfig:
     )
 
 
-class TupleParser(flags.ArgumentParser):
+class _TupleParser(flags.ArgumentParser):
   """Parses numbers separated by commas."""
 
   def __init__(self, kind: type):
@@ -114,12 +114,17 @@ class TupleParser(flags.ArgumentParser):
     return f"{self._kind.__name__} list"
 
 
-class TupleSerializer(flags.ArgumentSerializer):
-  """Writes what `TupleParser` parses."""
+class _TupleSerializer(flags.ArgumentSerializer):
+  """Writes what `_TupleParser` parses."""
 
   def serialize(self, value: tuple) -> str:
     """See base class."""
     return ",".join(str(v) for v in value)
+
+
+def define_tuple_flag(kind: type, **options: Any) -> None:
+  """Defines a flag of numbers of a kind; options are those of DEFINE_*."""
+  flags.DEFINE(_TupleParser(kind), serializer=_TupleSerializer(), **options)
 
 
 def _fields() -> Iterator[tuple[str, dataclasses.Field, Any]]:
@@ -147,9 +152,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
       "module_name": group,
     }
     if isinstance(field.default, tuple):
-      flags.DEFINE(
-        TupleParser(choices[0]), serializer=TupleSerializer(), **options
-      )
+      define_tuple_flag(choices[0], **options)
     elif choices:
       flags.DEFINE_enum(enum_values=choices, **options)
     else:

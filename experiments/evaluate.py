@@ -15,7 +15,7 @@ from absl import flags
 from air import checkpoints, evaluation, files
 from air.evaluation import Evaluator
 from air.model import AIRModel
-from data.dataset import Split, default_cache_dir
+from data.dataset import Dataset, Split, default_cache_dir
 from experiments import launcher, runs
 from experiments.launcher import UsageError
 
@@ -51,12 +51,31 @@ def define_split_flags(flag_values: flags.FlagValues) -> None:
     "num_images", 0, "only the first so many images; 0: all", lower_bound=0,
     **options,
   )  # fmt: skip
+  define_dataset_flags(flag_values)
+
+
+def define_dataset_flags(flag_values: flags.FlagValues) -> None:
+  """Defines the flags of every binary that works on the images of a run."""
   for name in ("mnist", "data"):
     flags.DEFINE_string(
       name, None, f"where the run's images are now, if not at its --{name}",
-      **options,
+      flag_values=flag_values, module_name="run",
     )  # fmt: skip
   define_data_cache_flag(flag_values)
+
+
+def load_dataset_of(run: runs.Run, flag_values: flags.FlagValues) -> Dataset:
+  """Returns the images of a run, which must be those it was trained on."""
+  moved = {
+    name: flag_values[name].value
+    for name in ("mnist", "data")
+    if flag_values[name].value is not None
+  }
+  dataset = runs.load_dataset(
+    dataclasses.replace(run.data, **moved), flag_values.data_cache
+  )
+  runs.check_images(run, dataset)
+  return dataset
 
 
 def define_data_cache_flag(flag_values: flags.FlagValues) -> None:
@@ -97,15 +116,7 @@ def load(folder: pathlib.Path, flag_values: flags.FlagValues) -> Trained:
     UsageError: if there is no run, or no checkpoint, or other images.
   """
   run = runs.load(folder)
-  moved = {
-    name: flag_values[name].value
-    for name in ("mnist", "data")
-    if flag_values[name].value is not None
-  }
-  dataset = runs.load_dataset(
-    dataclasses.replace(run.data, **moved), flag_values.data_cache
-  )
-  runs.check_images(run, dataset)
+  dataset = load_dataset_of(run, flag_values)
   split = getattr(dataset, flag_values.split)
   if flag_values.num_images:
     split = split.first(flag_values.num_images)

@@ -60,12 +60,11 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     "estimators", ["reinforce", "marginal"], "separated by commas", **options
   )
   for name, values in _GRID.items():
-    flags.DEFINE(
-      configuration.TupleParser(float),
-      f"{name}_grid",
-      values,
-      f"values of --{name} (see experiments.train)",
-      serializer=configuration.TupleSerializer(),
+    configuration.define_tuple_flag(
+      float,
+      name=f"{name}_grid",
+      default=values,
+      help=f"values of --{name} (see experiments.train)",
       **options,
     )
 

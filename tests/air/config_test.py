@@ -77,6 +77,8 @@ REFUSED = [
     for name in (
       "learning_rate",
       "baseline_learning_rate_ratio",
+      "baseline_scale",
+      "relaxation_temperature",
       "rmsprop_epsilon",
     )
     for value in (0.0, -1e-4)
@@ -92,6 +94,7 @@ REFUSED = [
     for value in (-0.1, 1.0, 2.0)
   ],
   (TrainingConfig, "presence_floor_anneal", -1),
+  (TrainingConfig, "num_samples", -1),
   (TrainingConfig, "seed", -1),
   (TrainingConfig, "seed", 2**31),
   *[
@@ -138,6 +141,18 @@ def test_refuses_an_unknown_estimator():
     ConfigError, match=r"^estimator is 'magic', expected one of marginal"
   ):
     AIRModel(config)
+
+
+@pytest.mark.parametrize("num_samples", [1, 5])
+def test_vimco_needs_two_samples(small_config, num_samples):
+  config = small_config(estimator="vimco", num_samples=num_samples)
+  if num_samples == 1:
+    with pytest.raises(
+      ConfigError, match=r"^num_samples is 1, expected at least 2 for "
+    ):
+      AIRModel(config)
+  else:
+    assert AIRModel(config).num_samples == 5
 
 
 def test_where_size():

@@ -1,6 +1,7 @@
 """The estimators of the ELBO gradient against each other and enumeration."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ NUM_STEPS = 3
 BATCH = 2
 
 
-def make_model(estimator, feedback=True, seed=0):
+def make_model(estimator, feedback=True, seed=0, **training):
   config = config_lib.AIRConfig(
     model=config_lib.ModelConfig(
       image_size=(10, 9),
@@ -28,7 +29,9 @@ def make_model(estimator, feedback=True, seed=0):
       lstm_size=6,
       latent_feedback=feedback,
     ),
-    training=config_lib.TrainingConfig(estimator=estimator, seed=seed),
+    training=config_lib.TrainingConfig(
+      estimator=estimator, seed=seed, **training
+    ),
   )
   return AIRModel(config)
 
@@ -105,6 +108,28 @@ def unbiasedness_error(model, image=0):
 def test_reinforce_averages_to_marginal(scale, image):
   model = with_baseline(make_model("reinforce"), scale)
   assert unbiasedness_error(model, image) < 1e-4
+
+
+@pytest.mark.parametrize("image", range(BATCH))
+def test_per_step_signals_average_to_marginal(image):
+  assert unbiasedness_error(make_model("reinforce_per_step"), image) < 1e-4
+
+
+def test_a_presence_is_charged_with_what_follows_it():
+  model = make_model("reinforce_per_step")
+  images, step_noise = make_inputs(model)
+  output = model(images, noise_for(step_noise, 2), 0.2)
+  terms = model.elbo_terms(output, model.priors(0))
+  likelihoods = terms.log_likelihoods.numpy()
+  log_presence = tf.math.log_sigmoid(output.presence_logits).numpy()
+  expected = sum(
+    (likelihoods[:, i] - likelihoods[:, 2]) * log_presence[:, i]
+    for i in range(2)
+  )
+  objective = model.objective(output, terms)
+  np.testing.assert_allclose(
+    objective.reinforce_loss, expected.mean(), rtol=1e-5
+  )
 
 
 def test_a_baseline_that_sees_the_presence_is_biased(monkeypatch):
@@ -199,6 +224,97 @@ def gaussian_kl(loc, scale, prior_loc, prior_scale):
   return 0.5 * (ratio + distance - 1 - np.log(ratio)).sum(-1)
 
 
+@pytest.mark.parametrize("num_samples", [2, 3])
+def test_vimco_averages_to_the_gradient_of_its_bound(num_samples):
+  """Bound and estimates enumerated over all (n_1, .., n_K) of an image."""
+  model = make_model("vimco", num_samples=num_samples)
+  images, _ = make_inputs(model)
+  images = tf.tile(images[:1], [num_samples, 1, 1])
+  step_noise = model.sample_noise(tf.constant([5, 1]), num_samples)
+  with tf.GradientTape(persistent=True) as tape:
+    output = model(images, step_noise, 0.2)
+    terms = model.elbo_terms(output, model.priors(4000))
+    negative_bound, expected_loss = 0.0, 0.0
+    for counts in itertools.product(range(NUM_STEPS + 1), repeat=num_samples):
+      num_steps = tf.constant(counts)
+      prob = tf.reduce_prod(tf.gather(terms.probs, num_steps, batch_dims=1))
+      log_weights = tf.gather(terms.log_weights, num_steps, batch_dims=1)
+      bound = tf.reduce_logsumexp(log_weights) - np.log(num_samples)
+      negative_bound -= prob * bound
+      estimate = model.objective(output._replace(num_steps=num_steps), terms)
+      expected_loss += tf.stop_gradient(prob) * estimate.loss
+  actual, expected = (
+    tape.gradient(loss, model.model_variables)
+    for loss in (expected_loss, negative_bound)
+  )
+  assert largest_relative_error(actual, expected) < 1e-4
+
+
+def test_vimco_does_not_mix_images():
+  model = make_model("vimco", num_samples=3)
+  images, _ = make_inputs(model)
+  step_noise = model.sample_noise(tf.constant([5, 1]), 3 * BATCH)
+
+  def loss(images, step_noise):
+    output = model(tf.tile(images, [3, 1, 1]), step_noise, 0.2)
+    return model.objective(
+      output, model.elbo_terms(output, model.priors(0))
+    ).loss
+
+  singly = [
+    loss(
+      images[i : i + 1], Noise(*(field[:, i::BATCH] for field in step_noise))
+    )
+    for i in range(BATCH)
+  ]
+  np.testing.assert_allclose(
+    loss(images, step_noise), np.mean(singly), rtol=1e-5
+  )
+
+
+def relaxed_loss(model, images, step_noise):
+  output = model(images, step_noise, 0.2)
+  terms = model.elbo_terms(output, model.priors(4000))
+  return model.objective(output, terms).loss
+
+
+@pytest.mark.parametrize(
+  "modules", [("decoder",), ("presence_head",), ("what_head", "glimpse_enc")]
+)
+def test_gradients_of_the_relaxed_objective_by_finite_differences(modules):
+  """Of what moves no window: there, interpolation has kinks."""
+  model = make_model("relaxed", feedback=False, relaxation_temperature=0.7)
+  images, step_noise = make_inputs(model)
+  variables = [
+    v for v in model.model_variables if any(m in v.name for m in modules)
+  ]
+  with tf.GradientTape() as tape:
+    loss = relaxed_loss(model, images, step_noise)
+  gradients = tape.gradient(loss, variables)
+  norm = float(tf.linalg.global_norm(gradients))
+  step = 0.05 / norm  # by 0.05 nats
+  losses = []
+  for steps in (step, -2.0 * step):  # there, and to the other side
+    for variable, gradient in zip(variables, gradients, strict=True):
+      variable.assign_add(steps / norm * gradient)
+    losses.append(float(relaxed_loss(model, images, step_noise)))
+  slope = (losses[0] - losses[1]) / (2.0 * step)
+  assert slope == pytest.approx(norm, rel=1e-2)
+
+
+def test_at_low_temperature_the_relaxed_error_is_that_of_the_sample():
+  model = make_model("relaxed", relaxation_temperature=1e-4)
+  images, step_noise = make_inputs(model)
+  output = model(images, step_noise, 0.2)
+  terms = model.elbo_terms(output, model.priors(0))
+  rows = np.arange(BATCH)
+  expected = -terms.log_likelihoods.numpy()[rows, output.num_steps.numpy()]
+  objective = model.objective(output, terms)
+  np.testing.assert_allclose(
+    objective.reconstruction, expected.mean(), rtol=1e-5
+  )
+
+
 def test_the_broadcast_baseline_scores_images_against_each_other():
   model = make_model("reinforce_broadcast")
   images, step_noise = make_inputs(model)
@@ -217,6 +333,19 @@ def test_the_broadcast_baseline_scores_images_against_each_other():
   )
   np.testing.assert_allclose(
     objective.baseline_loss, 0.5 * (signal**2).mean(), rtol=1e-5
+  )
+
+
+def test_the_scale_of_the_baseline_multiplies_its_output():
+  model = make_model("reinforce", baseline_scale=100.0)
+  images, step_noise = make_inputs(model)
+  output = model(images, step_noise, 0.2)
+  objective = model.objective(output, model.elbo_terms(output, model.priors(0)))
+  predicted = model.baseline(estimators.baseline_features(output))
+  np.testing.assert_allclose(
+    objective.learning_signal,
+    objective.reconstruction - 100.0 * tf.reduce_mean(predicted),
+    rtol=1e-5,
   )
 
 

@@ -33,6 +33,7 @@ def output():
     images=rng.random([num_images, *IMAGE_SIZE], np.float32),
     steps=steps._replace(window=window),
     presence_logits=rng.normal(size=[num_images, NUM_STEPS]).astype("f"),
+    presence_noise=None,
     glimpses=rng.uniform(0.1, 1.0, [*shape, 6, 5]).astype(np.float32),
     canvases=rng.random([NUM_STEPS + 1, num_images, *IMAGE_SIZE], np.float32),
     num_steps=COUNTS,
@@ -283,3 +284,30 @@ class TestFiles:
     assert rgb.shape == (50, 100, 3)
     assert rgb.dtype == np.uint8
     assert np.all(rgb == [255, 0, 0])
+
+
+def test_gradient_variances_of_each_estimator_and_group():
+  variances = {"marginal": 1e-3, "reinforce": 1.0}
+  records = [
+    {
+      "iteration": iteration,
+      "minibatch": minibatch,
+      "estimator": estimator,
+      "groups": {
+        "decoder": {"variance_mean": variance},
+        "rest": {"variance_mean": 10.0 * variance},
+      },
+    }
+    for iteration in (1_000, 0)
+    for minibatch in ("drawn", "fixed")
+    for estimator, variance in variances.items()
+  ]
+  axes = figures.gradient_variances(records).axes
+  assert [axis.get_title() for axis in axes] == ["decoder", "rest"]
+  for axis, factor in zip(axes, (1.0, 10.0), strict=True):
+    assert axis.get_yscale() == "log"
+    ticks = [label.get_text() for label in axis.get_xticklabels()]
+    assert ticks == ["0", "1,000"]
+    drawn = [line.get_ydata()[1] for line in axis.lines]
+    expected = [factor * v for v in variances.values() for _ in range(2)]
+    assert drawn == pytest.approx(expected)

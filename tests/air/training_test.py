@@ -72,6 +72,18 @@ def test_the_same_seed_gives_the_same_run_bit_for_bit(estimator):
   assert any(not np.array_equal(x, y) for x, y in zip(a, c, strict=True))
 
 
+def test_a_batch_holds_all_samples_of_its_images():
+  trainer = make_trainer(estimator="vimco", num_samples=3)
+  images = make_images(8)
+  tiled, step_noise = trainer.batch(tf.constant(images), tf.constant([1, 2]))
+  np.testing.assert_allclose(
+    tiled, np.concatenate([images] * 3) / 255.0, rtol=1e-6
+  )
+  for field in step_noise:
+    assert field.shape[1] == 24
+    assert len(np.unique(field[0], axis=0)) == 24
+
+
 def test_compiled_and_plain_training_agree():
   a = weights_after(make_trainer(jit_compile=False), 5)
   b = weights_after(make_trainer(jit_compile=True), 5)

@@ -1,0 +1,390 @@
+r"""Measures the variance of each estimator's gradient at a run's checkpoints.
+
+  python -m experiments.train --run_dir=runs/r --estimator=reinforce \
+    --iterations=10000 --checkpoint_every=1000 --keep_checkpoints=10
+  python -m experiments.gradient_variance --run_dir=runs/r \
+    --iterations=0,1000,10000
+
+All estimators see the same weights, minibatches and noise. Once every gradient
+is of a minibatch and noise of its own; once the minibatch is always the first,
+and only the noise differs. The gradients are those of training: of the mean
+over a minibatch, at the checkpoint's price of a step and presence floor.
+
+Baselines: a run that was trained with `reinforce` or `reinforce_broadcast` has
+that one in its checkpoints (at iteration 0, as it was before training). Others
+are fitted here, with the model's weights held fixed.
+
+Prints tables; writes OUT/gradient_variance.jsonl, a record for each estimator
+and way of drawing, and OUT/gradient_variance.png. Fails if the mean gradient of
+an unbiased estimator is not that of `marginal`. Takes minutes of CPU time for
+each checkpoint, and some 3 GB of memory.
+"""
+
+import dataclasses
+import json
+import math
+import pathlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+from absl import flags
+
+from air import checkpoints, figures, files, noise
+from air.gradients import RunningMoments, parameter_groups
+from air.model import AIRModel
+from air.training import Trainer
+from experiments import configuration, evaluate, launcher, runs
+from experiments.launcher import UsageError
+
+# Streams of random numbers, the second entry of a seed (see air/training.py).
+_DRAW_STREAM = 5
+_FIT_STREAM = 6
+
+_REFERENCE = "marginal"
+# Of the same bound as the reference.
+_UNBIASED = ("reinforce_plain", "reinforce", "reinforce_per_step")
+_MEASURED = (
+  "backpropagation",
+  *("reinforce_plain", "reinforce", "reinforce_broadcast"),
+  *("reinforce_per_step", "marginal", "vimco", "relaxed"),
+)
+# Means further apart than so many standard errors do not agree.
+_MOST_ERRORS = 5.0
+# What the blog post says it measured: estimator, group, order of magnitude.
+_POST = (
+  ("backpropagation", "decoder", 1e-2),
+  ("reinforce_plain", "presence_head", 1e3),
+  ("reinforce", "presence_head", 1e-1),
+)
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+  """Defines this binary's flags."""
+  options = {"flag_values": flag_values, "module_name": "run"}
+  flags.DEFINE_string(
+    "run_dir", None, "the run's folder", required=True, **options
+  )
+  configuration.define_tuple_flag(
+    int,
+    name="iterations",
+    default=(),
+    help="the checkpoints; 0: the weights before training; empty: these and"
+    " all that are kept",
+    **options,
+  )
+  flags.DEFINE_integer(
+    "draws", 200, "gradients of each kind; a hundred or more, for the check of"
+    " the means to mean something", lower_bound=2, **options,
+  )  # fmt: skip
+  flags.DEFINE_integer(
+    "baseline_iterations", 2_000, "iterations for which a baseline is fitted",
+    lower_bound=0, **options,
+  )  # fmt: skip
+  flags.DEFINE_string(
+    "out", "", "folder of what is written; by default the run's", **options
+  )
+  evaluate.define_dataset_flags(flag_values)
+
+
+def _checkpoints(
+  run: runs.Run, iterations: Sequence[int]
+) -> dict[int, pathlib.Path | None]:
+  """Returns the checkpoints by iteration; None: the weights before training."""
+  found: dict[int, pathlib.Path | None] = {0: None}
+  for path in reversed(checkpoints.find(run.checkpoints)):
+    found[checkpoints.iteration_of(path)] = path
+  missing = [str(i) for i in iterations if i not in found]
+  if missing:
+    raise UsageError(
+      f"iterations holds {', '.join(missing)}, expected some of"
+      f" {', '.join(map(str, found))}, the checkpoints in {run.folder}"
+    )
+  return {i: found[i] for i in iterations or found}
+
+
+def _trainers(
+  run: runs.Run, images: np.ndarray, path: pathlib.Path | None
+) -> dict[str, Trainer]:
+  """Returns one for each estimator, all with the weights of a checkpoint."""
+  restored = AIRModel(run.air)
+  if path is not None:
+    checkpoints.restore(path, restored)
+  trainers = {}
+  for name in _MEASURED:
+    # Normalised, the gradient would be another; samples as the estimator has.
+    training = dataclasses.replace(
+      run.air.training, estimator=name, normalize_signal=False, num_samples=0
+    )
+    trainer = Trainer(
+      dataclasses.replace(run.air, training=training),
+      images,
+      jit_compile=False,
+    )
+    trained = [*restored.model_variables]
+    variables = [*trainer.model.model_variables]
+    if name == run.air.training.estimator:
+      trained += restored.baseline_variables
+      variables += trainer.model.baseline_variables
+    for variable, value in zip(variables, trained, strict=True):
+      variable.assign(value)
+    trainers[name] = trainer
+  return trainers
+
+
+def _batch(trainer: Trainer, images: np.ndarray, index: int) -> tf.Tensor:
+  return tf.constant(images[trainer.batch_indices(index)])
+
+
+def _fit_baseline(
+  trainer: Trainer, images: np.ndarray, iteration: int, num_iterations: int
+) -> None:
+  """Trains the baseline alone, with the model as it is at an iteration."""
+
+  @tf.function
+  def step(batch, seed):
+    *_, gradients = trainer.gradients(
+      *trainer.batch(batch, seed), tf.constant(iteration, tf.int64)
+    )
+    trainer.baseline_optimizer.apply(gradients)
+
+  key = tf.constant([trainer.config.training.seed, _FIT_STREAM])
+  for i in tqdm.trange(
+    num_iterations,
+    desc=f"fitting the baseline of {trainer.config.training.estimator}",
+    disable=None,
+    leave=False,
+  ):
+    step(_batch(trainer, images, i), noise.fold_in(key, i))
+
+
+def _gradient_function(trainer: Trainer, iteration: int):
+  """Returns a function of a batch and a seed to the gradient, `[P]`."""
+
+  @tf.function
+  def gradient(batch, seed):
+    _, gradients, _ = trainer.gradients(
+      *trainer.batch(batch, seed), tf.constant(iteration, tf.int64)
+    )
+    return tf.concat([tf.reshape(g, [-1]) for g in gradients], axis=0)
+
+  return gradient
+
+
+def _measure(
+  trainers: dict[str, Trainer],
+  images: np.ndarray,
+  iteration: int,
+  draws: int,
+) -> Iterator[dict[str, Any]]:
+  """Yields a record for each way of drawing and each estimator.
+
+  Args:
+    trainers: of the estimators, with the weights of the checkpoint.
+    images: `[N, H, W]` uint8, of training.
+    iteration: of the checkpoint.
+    draws: gradients of each kind.
+  """
+  reference = trainers[_REFERENCE]
+  groups = parameter_groups(reference.model)
+  size = len(groups["rest"])
+  functions = {
+    name: _gradient_function(trainer, iteration)
+    for name, trainer in trainers.items()
+  }
+  key = tf.constant([reference.config.training.seed, _DRAW_STREAM])
+  for minibatch in ("drawn", "fixed"):
+    moments = {name: RunningMoments(size) for name in functions}
+    distances = {name: RunningMoments(size) for name in functions}
+    for draw in tqdm.trange(
+      draws,
+      desc=f"iteration {iteration}, minibatch {minibatch}",
+      disable=None,
+      leave=False,
+    ):
+      batch = _batch(reference, images, draw if minibatch == "drawn" else 0)
+      seed = noise.fold_in(key, draw)
+      gradients = {name: f(batch, seed) for name, f in functions.items()}
+      for name, gradient in gradients.items():
+        moments[name].add(gradient)
+        distances[name].add(gradient - gradients[_REFERENCE])
+    print(
+      f"iteration {iteration}, minibatch {minibatch}: {draws} draws done",
+      file=sys.stderr,
+    )
+    reference_mean = moments[_REFERENCE].mean()
+    for name in functions:
+      variance = moments[name].variance()
+      distance = distances[name].mean()
+      squared_error = distances[name].squared_error()
+      yield {
+        "iteration": iteration,
+        "minibatch": minibatch,
+        "estimator": name,
+        "num_samples": trainers[name].model.num_samples,
+        "draws": draws,
+        "groups": {
+          group: {
+            "parameters": int(mask.sum()),
+            "variance_mean": float(np.mean(variance[mask])),
+            "variance_median": float(np.median(variance[mask])),
+            "variance_max": float(np.max(variance[mask])),
+            # Norms: of the mean gradient of the reference, of this one's
+            # distance from it, and of the standard error of that distance.
+            "reference": float(np.linalg.norm(reference_mean[mask])),
+            "distance": float(np.linalg.norm(distance[mask])),
+            "distance_error": float(np.sqrt(np.sum(squared_error[mask]))),
+          }
+          for group, mask in groups.items()
+        },
+      }
+
+
+def disagreements(records: Sequence[dict[str, Any]]) -> list[str]:
+  """Returns where an unbiased estimator's mean is not the reference's.
+
+  Args:
+    records: see `main`.
+  """
+  return [
+    f"{record['estimator']} ({group}, iteration {record['iteration']},"
+    f" minibatch {record['minibatch']}) by {values['distance']:.2g} with a"
+    f" standard error of {values['distance_error']:.2g}"
+    for record in records
+    if record["estimator"] in _UNBIASED
+    for group, values in record["groups"].items()
+    if values["distance"] > _MOST_ERRORS * values["distance_error"]
+  ]
+
+
+def format_tables(records: Sequence[dict[str, Any]]) -> str:
+  """Returns the records as lines of text.
+
+  Args:
+    records: see `main`.
+  """
+  groups = list(records[0]["groups"])
+  kinds = dict.fromkeys((r["iteration"], r["minibatch"]) for r in records)
+  lines = []
+  for kind in kinds:
+    lines += [
+      f"iteration {kind[0]}, minibatch {kind[1]}: variance per parameter, mean"
+      " over the group; distance of the mean gradient from that of"
+      f" {_REFERENCE}, relative to it (standard error)",
+      f"  {'':<20s}"
+      + "".join(f"{group:>15s}" for group in groups)
+      + "".join(f"{group:>20s}" for group in groups)
+      + "  baseline",
+    ]
+    for record in records:
+      if (record["iteration"], record["minibatch"]) != kind:
+        continue
+      variances, distances = "", ""
+      for values in record["groups"].values():
+        variances += f"{values['variance_mean']:>15.1e}"
+        scale = max(values["reference"], 1e-300)
+        distance = f"{values['distance'] / scale:.1e}"
+        error = f"({values['distance_error'] / scale:.1e})"
+        distances += f"{distance + ' ' + error:>20s}"
+      lines.append(
+        f"  {record['estimator']:<20s}{variances}{distances}"
+        f"  {record['baseline'] or '-'}"
+      )
+  lines += _against_the_post(records, list(kinds))
+  return "\n".join(lines)
+
+
+def _against_the_post(
+  records: Sequence[dict[str, Any]], kinds: Sequence[tuple[int, str]]
+) -> list[str]:
+  """Returns a table of definitions of the three variances the post speaks of.
+
+  The last column is the largest factor by which one of them is off.
+  """
+  by_name = {
+    (r["iteration"], r["minibatch"], r["estimator"]): r for r in records
+  }
+  header = "".join(f"{name + ', ' + group:>32s}" for name, group, _ in _POST)
+  post = "".join(f"{order:>32.0e}" for *_, order in _POST)
+  lines = [
+    "Against the blog post's orders of magnitude",
+    f"  {'':<34s}{header}{'off by':>10s}",
+    f"  {'the post':<34s}{post}",
+  ]
+  for iteration, minibatch in kinds:
+    for statistic in ("mean", "median", "max"):
+      values = [
+        by_name[iteration, minibatch, name]["groups"][group][
+          f"variance_{statistic}"
+        ]
+        for name, group, _ in _POST
+      ]
+      off = max(
+        abs(math.log10(max(value, 1e-300) / order))
+        for value, (*_, order) in zip(values, _POST, strict=True)
+      )
+      lines.append(
+        f"  {f'iteration {iteration}, {minibatch}, {statistic}':<34s}"
+        + "".join(f"{value:>32.1e}" for value in values)
+        + f"{f'10^{off:.1f}':>10s}"
+      )
+  return lines
+
+
+def main(flag_values: flags.FlagValues) -> int:
+  """Measures, writes records and figure, prints tables, checks the means."""
+  run = runs.load(runs.folder_of(flag_values))
+  paths = _checkpoints(run, flag_values.iterations)
+  images = evaluate.load_dataset_of(run, flag_values).train.images
+  records = []
+  for iteration, path in paths.items():
+    trainers = _trainers(run, images, path)
+    baselines = {}
+    for name, trainer in trainers.items():
+      if trainer.model.baseline is None:
+        baselines[name] = None
+      elif name == run.air.training.estimator:
+        baselines[name] = "of the run"
+      else:
+        num_iterations = flag_values.baseline_iterations
+        _fit_baseline(trainer, images, iteration, num_iterations)
+        baselines[name] = f"fitted for {num_iterations} iterations"
+    for record in _measure(trainers, images, iteration, flag_values.draws):
+      records.append(
+        {
+          "trained_with": run.air.training.estimator,
+          "seed": run.air.training.seed,
+          **record,
+          "baseline": baselines[record["estimator"]],
+        }
+      )
+  out = pathlib.Path(flag_values.out or run.folder).expanduser()
+  files.write_text(
+    out / "gradient_variance.jsonl",
+    "".join(json.dumps(record) + "\n" for record in records),
+  )
+  figures.save(
+    figures.gradient_variances(records), out / "gradient_variance.png"
+  )
+  print(format_tables(records))
+  wrong = disagreements(records)
+  if wrong:
+    print(
+      f"gradient_variance: mean gradients differ from that of {_REFERENCE},"
+      f" expected at most {_MOST_ERRORS:.0f} standard errors: "
+      + "; ".join(wrong),
+      file=sys.stderr,
+    )
+    return 1
+  print(
+    f"The mean gradients of {', '.join(_UNBIASED)} agree with that of"
+    f" {_REFERENCE} within {_MOST_ERRORS:.0f} standard errors."
+  )
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(launcher.run(__doc__, define_flags, main))
