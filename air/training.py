@@ -9,7 +9,7 @@ import tree
 
 from air import config as config_lib
 from air import noise
-from air.model import AIRModel
+from air.model import AIRModel, as_floats
 from air.optimizers import RMSProp
 
 # Streams of random numbers, the second entry of a seed (0: the weights).
@@ -194,7 +194,7 @@ class Trainer(tf.Module):
     step_noise = self.model.sample_noise(
       noise.fold_in(self._seed, iteration), images.shape[0]
     )
-    return tf.cast(images, tf.float32) / 255.0, step_noise
+    return as_floats(images), step_noise
 
   def next_gradients(
     self,

@@ -11,12 +11,10 @@ from typing import Any
 
 from absl import flags
 
-from air import checkpoints, evaluation, files
+from air import evaluation, files, run_folder
 from air.evaluation import Evaluator
-from air.model import AIRModel
 from data.dataset import Split, default_cache_dir
 from experiments import launcher, runs
-from experiments.launcher import UsageError
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -146,12 +144,7 @@ def main(flag_values: flags.FlagValues) -> None:
   split = getattr(dataset, flag_values.split)
   if flag_values.num_images:
     split = split.first(flag_values.num_images)
-  model = AIRModel(run.air)
-  iteration = checkpoints.restore_newest(
-    run.checkpoints, model, lambda message: print(message, file=sys.stderr)
-  )
-  if iteration is None:
-    raise UsageError(f"run_dir is {run.folder}, which has no checkpoint yet")
+  model, iteration = run_folder.restore_model(run.folder, run.air)
   result = evaluate_split(
     run,
     Evaluator(model),
