@@ -148,9 +148,7 @@ class TrainedModel:
         prior, which prices objects; where its success probability is small, as
         by default, nearly all of its scenes are empty.
     """
-    if count_probs is None:
-      count_probs = scenes.prior_count_probs(self.model)
-    probs = tf.constant(inputs.count_probs(count_probs, self.num_steps))
+    probs = scenes.count_probs_for(self.model, count_probs)
     n = inputs.integer("n", n, lowest=1)
     seed = inputs.integer("seed", seed)
     return _join(_batches(functools.partial(self._sample, probs), n, seed))

@@ -5,7 +5,6 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from air import scenes
@@ -18,7 +17,7 @@ _TYPES = Scenes(*[tf.float32] * len(Scenes._fields))._replace(
 
 
 def save(
-  model: AIRModel, folder: pathlib.Path, count_probs: np.ndarray
+  model: AIRModel, folder: pathlib.Path, count_probs: Any = None
 ) -> None:
   """Writes a SavedModel with the signatures `infer` and `sample`.
 
@@ -31,9 +30,13 @@ def save(
   Args:
     model: trained.
     folder: to write to.
-    count_probs: `[T + 1]` float32, the probabilities of 0..T objects in the
-      scenes of `sample`.
+    count_probs: `[T + 1]`, the probabilities of 0..T objects in the scenes of
+      `sample`; None: the model's prior.
+
+  Raises:
+    InputError: if they are not T + 1 probabilities whose sum is 1.
   """
+  probs = scenes.count_probs_for(model, count_probs)
 
   def scalar(name: str) -> tf.TensorSpec:
     return tf.TensorSpec([], tf.int32, name)
@@ -48,7 +51,7 @@ def save(
       tf.TensorSpec([None, *size], tf.float32, "images"), scalar("seed")
     ),
     "sample": tf.function(
-      functools.partial(_sample, model, tf.constant(count_probs))
+      functools.partial(_sample, model, probs)
     ).get_concrete_function(scalar("n"), scalar("seed")),
   }
   tf.saved_model.save(module, str(folder), signatures)

@@ -5,12 +5,12 @@ of the image's place in the sequence: neither the other images nor how they are
 batched changes it.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from air import noise, transformer
+from air import inputs, noise, transformer
 from air.model import AIRModel, as_floats
 
 BATCH_SIZE = 64
@@ -108,9 +108,21 @@ def sample(
   )
 
 
-def prior_count_probs(model: AIRModel) -> tf.Tensor:
-  """Returns `[T + 1]`, the model's p(n) once annealed, for n = 0..T."""
-  return tf.exp(model.final_priors().log_num_steps)
+def count_probs_for(model: AIRModel, count_probs: Any) -> tf.Tensor:
+  """Returns probabilities of n = 0..T for `sample`, `[T + 1]` float32.
+
+  Args:
+    model: that they are for.
+    count_probs: T + 1 numbers; None: the model's p(n) once annealed.
+
+  Raises:
+    InputError: if they are not T + 1 probabilities whose sum is 1.
+  """
+  if count_probs is None:
+    return tf.exp(model.final_priors().log_num_steps)
+  return tf.constant(
+    inputs.count_probs(count_probs, model.config.model.num_steps)
+  )
 
 
 def _compose(
