@@ -1,7 +1,8 @@
-"""Fixtures for whatever uses a trained model."""
+"""Fixtures for all: a trained model, and eager execution."""
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from air import checkpoints, run_folder
 from air.config import AIRConfig, ModelConfig, TrainingConfig
@@ -34,3 +35,11 @@ def run_dir(tmp_path_factory, user_images):
     checkpoints.save(run_folder.checkpoints(folder), trainer)
   run_folder.write_config(folder, config, digit_source="random numbers")
   return folder
+
+
+@pytest.fixture
+def eagerly():
+  """Spares a test the tracing of graphs that it uses once."""
+  tf.config.run_functions_eagerly(True)
+  yield
+  tf.config.run_functions_eagerly(False)

@@ -252,7 +252,7 @@ class TestLoad:
 
   def test_no_run(self, tmp_path):
     with pytest.raises(
-      air.RunError, match="run_dir is .*, expected the folder"
+      air.RunError, match=r"run_dir is .*, expected the folder"
     ):
       air.load(tmp_path)
 

@@ -63,7 +63,9 @@ def test_integers(value):
 
 @pytest.mark.parametrize("value", [-1, 2**31, 1.0, "1", None, True, [1]])
 def test_other_integers_are_refused(value):
-  with pytest.raises(InputError, match="^seed is .*, expected an integer in 0"):
+  with pytest.raises(
+    InputError, match=r"^seed is .*, expected an integer in 0"
+  ):
     inputs.integer("seed", value)
 
 
@@ -86,7 +88,9 @@ def test_count_probs():
    [0.5, 0.4, 0], [1.0, np.nan, 0], [np.inf, 0, 0], [0, 0, 0]],
 )  # fmt: skip
 def test_other_count_probs_are_refused(value):
-  with pytest.raises(InputError, match="^count_probs is .*, expected .*probab"):
+  with pytest.raises(
+    InputError, match=r"^count_probs is .*, expected .*probab"
+  ):
     inputs.count_probs(value, 2)
 
 
@@ -100,5 +104,5 @@ def test_latents():
   "value", [[1.0, 2.0], [[1.0]], [["a", "b"]], [[np.nan, 1.0]], [[np.inf, 1.0]]]
 )
 def test_other_latents_are_refused(value):
-  with pytest.raises(InputError, match="^z_what .*, expected .*floats"):
+  with pytest.raises(InputError, match=r"^z_what .*, expected .*floats"):
     inputs.latents("z_what", value, 2)
