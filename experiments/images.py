@@ -90,22 +90,27 @@ def _pictures(source: str) -> list[pathlib.Path]:
 
 def _read_picture(path: pathlib.Path, size: tuple[int, ...]) -> np.ndarray:
   """Returns a picture as uint8 `[H, W]`."""
-  height, width = size
   try:
     with Image.open(path) as file:
-      found, mode = file.size, file.mode
-      if found == (width, height) and not mode.startswith(_DEEP_MODES):
-        return _to_grey(ImageOps.exif_transpose(file))
+      picture = ImageOps.exif_transpose(file)
   except Exception as error:  # a damaged picture fails in many ways
     raise UsageError(
       f"images holds {path}, which cannot be read: {error}"
     ) from error
-  if mode.startswith(_DEEP_MODES):
-    raise UsageError(f"images holds {path} of mode {mode}, expected 8 bits")
-  raise UsageError(
-    f"images holds {path} of {found[1]}x{found[0]} pixels (height x width),"
-    f" expected {height}x{width}, as the model was trained on"
-  )
+  if picture.mode.startswith(_DEEP_MODES):
+    raise UsageError(
+      f"images holds {path} of mode {picture.mode}, expected 8 bits"
+    )
+  grey = _to_grey(picture)
+  if grey.shape != tuple(size):
+    found, expected = (
+      f"{height}x{width}" for height, width in (grey.shape, size)
+    )
+    raise UsageError(
+      f"images holds {path} of {found} pixels (height x width), expected"
+      f" {expected}, as the model was trained on"
+    )
+  return grey
 
 
 def _to_grey(picture: Image.Image) -> np.ndarray:

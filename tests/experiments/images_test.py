@@ -48,9 +48,6 @@ def test_jpeg_as_the_camera_was_held(tmp_path):
   lying[:, 6:] = 200
   exif = Image.Exif()
   exif[0x0112] = 6  # to be turned clockwise
-  with pytest.raises(UsageError, match="10x12 pixels"):
-    Image.fromarray(lying).save(tmp_path / "a.jpg", quality=95)
-    read(tmp_path / "a.jpg")
   Image.fromarray(lying).save(tmp_path / "a.jpg", quality=95, exif=exif)
   _, array = read(tmp_path / "a.jpg")
   assert array.shape == (1, *SIZE)
@@ -148,5 +145,5 @@ def test_anything_else_is_refused(name, tmp_path):
 def test_an_npz_stands_alone(grey, tmp_path):
   Image.fromarray(grey).save(tmp_path / "a.png")
   np.savez(tmp_path / "a.npz", images=grey[None])
-  with pytest.raises(UsageError, match="or one .npz alone"):
+  with pytest.raises(UsageError, match=r"or one \.npz alone$"):
     read(tmp_path / "a.png", tmp_path / "a.npz")
