@@ -174,6 +174,12 @@ class AIRCell(snt.RNNCore):
       lstm=self.initial_lstm_state(batch_size),
     )
 
+  def squash(self, where: tf.Tensor) -> tf.Tensor:
+    """Returns samples of z_where `[..., D]`, squashed if the config says so."""
+    if self._config.where_squash == "samples":
+      return squash_where(where)
+    return where
+
   def _fed_back(self, state: CellState) -> tf.Tensor:
     """Returns `[B, Z + D + 1]`, what the LSTM sees of the last step, if any."""
     if not self._config.latent_feedback:
@@ -201,9 +207,7 @@ class AIRCell(snt.RNNCore):
     if self._config.where_squash == "locations":
       where_loc = squash_where(where_loc)
     where = where_loc + where_scale * noise.where
-    squashed = where
-    if self._config.where_squash == "samples":
-      squashed = squash_where(where)
+    squashed = self.squash(where)
     window = to_window(squashed)  # [B, 4]
 
     # q(z_what | glimpse)

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tree
 
 from air import metrics, noise
-from air.model import AIRModel, AIROutput
+from air.model import AIRModel, AIROutput, as_floats
 
 # Streams of random numbers, the second entry of a seed (see air/training.py).
 _EVALUATION_STREAM = 3
@@ -143,28 +143,34 @@ class Evaluator:
 
   def _infer_batch(self, images, key, iteration) -> AIROutput:
     return self._model(
-      tf.cast(images, tf.float32) / 255.0,
+      as_floats(images),
       self._model.sample_noise(key, images.shape[0]),
       self._model.presence_floor(iteration),
     )
 
   def iwae(
-    self, images: np.ndarray, iteration: int, num_samples: int, seed: int
+    self,
+    images: np.ndarray,
+    iteration: int,
+    num_samples: int,
+    seed: int,
+    batch_size: int = BATCH_SIZE,
   ) -> np.ndarray:
     """Returns the importance-weighted bound of log p(x), `[N]` nats.
 
     Burda et al. 2016, with joint samples of n and z, under the final prior.
 
     Args:
-      images: `[N, H, W]` uint8.
+      images: `[N, H, W]` uint8, or float32 in [0, 1].
       iteration: at which the presence floor is read.
       num_samples: K, samples per image.
       seed: of the noise.
+      batch_size: images at a time, on which the noise depends.
     """
     key = tf.constant([seed, _IWAE_STREAM])
     bounds = []
-    for start in range(0, len(images), BATCH_SIZE):
-      batch = tf.constant(images[start : start + BATCH_SIZE])
+    for start in range(0, len(images), batch_size):
+      batch = tf.constant(images[start : start + batch_size])
       batch_key = noise.fold_in(key, start)
       log_weights = [
         self._log_weights(

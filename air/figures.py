@@ -15,7 +15,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from air import files, policy, transformer
 from air.model import AIROutput
@@ -28,6 +28,7 @@ _ESTIMATOR_COLOURS = (
   *("#F0E442", "#0072B2", "#D55E00", "#CC79A7"),
 )
 _STEP_COLOURS = ("red", "green", "blue", "gold", "magenta", "cyan")
+_ANNOTATED_SIDE = 200  # pixels, about
 
 
 def save(figure: Figure, path: pathlib.Path) -> np.ndarray:
@@ -136,6 +137,74 @@ def accuracy_curve(evaluations: Sequence[Mapping]) -> Figure:
   )
   axis.grid(alpha=0.3)
   axis.legend(loc="lower right")
+  return figure
+
+
+def annotated(
+  image: np.ndarray, canvas: np.ndarray, boxes: np.ndarray
+) -> np.ndarray:
+  """An image with its objects' boxes, and beside it what the model paints.
+
+  Step 1 is red, 2 green, 3 blue.
+
+  Args:
+    image: `[H, W]` uint8, or floats in [0, 1].
+    canvas: `[H, W]`, the model's.
+    boxes: `[count, 4]`, (y0, x0, y1, x1) in pixels.
+
+  Returns:
+    `[z H, 2 z W, 3]` uint8, enlarged by a whole number z.
+  """
+  zoom = max(1, round(_ANNOTATED_SIDE / max(image.shape)))
+
+  def enlarged(values: np.ndarray) -> Image.Image:
+    if values.dtype != np.uint8:
+      values = np.round(255.0 * np.clip(values, 0.0, 1.0)).astype(np.uint8)
+    size = (zoom * values.shape[1], zoom * values.shape[0])
+    picture = Image.fromarray(values).convert("RGB")
+    return picture.resize(size, Image.Resampling.NEAREST)
+
+  left = enlarged(image)
+  draw = ImageDraw.Draw(left)
+  for step, (y0, x0, y1, x1) in enumerate(zoom * boxes):
+    # The last pixel belongs to the rectangle.
+    draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=_colour(step), width=2)
+  return np.concatenate([left, enlarged(canvas)], axis=1)
+
+
+def sheet(
+  images: np.ndarray,
+  row_labels: Sequence[str] = (),
+  column_labels: Sequence[str] = (),
+) -> Figure:
+  """Images in rows and columns.
+
+  Args:
+    images: `[R, C, H, W]`; 1 is white.
+    row_labels: R texts, or none.
+    column_labels: C texts, or none.
+  """
+  rows, columns, height, width = images.shape
+  tiles = np.pad(
+    np.clip(images, 0.0, 1.0),
+    [(0, 0), (0, 0), (1, 1), (1, 1)],
+    constant_values=0.4,
+  )
+  figure, axis = plt.subplots(
+    figsize=(1.0 + 1.1 * columns, 0.5 + 1.1 * rows * height / width),
+    layout="constrained",
+  )
+  # Edges at whole numbers, one for each image.
+  axis.imshow(
+    tiles.transpose(0, 2, 1, 3).reshape(rows * (height + 2), -1),
+    cmap="gray", vmin=0.0, vmax=1.0,
+    extent=(0, columns, rows, 0),
+    aspect=height / width,
+  )  # fmt: skip
+  axis.set_xticks(np.arange(len(column_labels)) + 0.5, column_labels)
+  axis.set_yticks(np.arange(len(row_labels)) + 0.5, row_labels)
+  axis.tick_params(length=0, labeltop=True, labelbottom=False)
+  axis.spines[:].set_visible(False)
   return figure
 
 

@@ -36,6 +36,32 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def new_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields a temporary folder that becomes `path` if the body succeeds.
+
+  Args:
+    path: of the folder, which is not there yet, or is empty; the folder that it
+      is in is made if need be.
+
+  Raises:
+    OSError: if there is something at `path` already; that stays as it was.
+  """
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = pathlib.Path(tempfile.mkdtemp(dir=path.parent, prefix=PARTIAL))
+  try:
+    yield temporary
+    for file in temporary.rglob("*"):
+      if file.is_file():
+        with open(file, "rb") as handle:
+          os.fsync(handle.fileno())
+    temporary.chmod(0o777 & ~_umask())
+    os.rename(temporary, path)
+    sync_folder(path.parent)
+  finally:
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
 def sync_folder(folder: pathlib.Path) -> None:
   """Brings the names in a folder to disk, after a rename."""
   handle = os.open(folder, os.O_RDONLY)

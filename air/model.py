@@ -48,6 +48,17 @@ class AIROutput(NamedTuple):
     return prior.NumStepsDistribution(logits=self.presence_logits)
 
 
+def as_floats(images: tf.Tensor) -> tf.Tensor:
+  """Returns images as float32 in [0, 1].
+
+  Args:
+    images: any shape, uint8, or float32 in [0, 1], which stays as it is.
+  """
+  if images.dtype == tf.uint8:
+    return tf.cast(images, tf.float32) / 255.0
+  return images
+
+
 class AIRModel(snt.Module):
   """Attend, Infer, Repeat (Eslami et al. 2016; blog post)."""
 
@@ -218,9 +229,25 @@ class AIRModel(snt.Module):
     return tf.transpose(tf.reshape(logits, hidden.shape[:2]))
 
   def _decode(self, what: tf.Tensor) -> tf.Tensor:
-    """Returns `[T, B, h, w]` of z_what `[T, B, Z]`."""
+    """Returns glimpses, `[T, B, h, w]`, of z_what `[T, B, Z]`."""
     glimpses = self.decoder(tf.reshape(what, [-1, what.shape[-1]]))
     return tf.reshape(glimpses, [*what.shape[:2], *glimpses.shape[1:]])
+
+  def windows(self, where: tf.Tensor) -> tf.Tensor:
+    """Returns `[..., 4]`, windows (sx, tx, sy, ty) of z_where `[..., D]`."""
+    return cell_lib.to_window(self.cell.squash(where))
+
+  def paint(self, what: tf.Tensor, where: tf.Tensor) -> tf.Tensor:
+    """Returns what each object adds to its canvas, `[B, T, H, W]`.
+
+    Args:
+      what: `[B, T, Z]`, z_what.
+      where: `[B, T, D]`, z_where, before any squash of samples.
+    """
+    config = self.config.model
+    return config.canvas_multiplier * transformer.paste(
+      self._decode(what), self.windows(where), config.image_size
+    )
 
   def log_success_probability(self, iteration: tf.Tensor | int) -> tf.Tensor:
     """Returns log s of the geometric prior at the iteration, `[]` float64."""

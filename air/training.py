@@ -9,7 +9,7 @@ import tree
 
 from air import config as config_lib
 from air import noise
-from air.model import AIRModel
+from air.model import AIRModel, as_floats
 from air.optimizers import RMSProp
 
 # Streams of random numbers, the second entry of a seed (0: the weights).
@@ -206,8 +206,7 @@ class Trainer(tf.Module):
     """
     num_samples = self.model.num_samples
     step_noise = self.model.sample_noise(seed, num_samples * images.shape[0])
-    images = tf.cast(images, tf.float32) / 255.0
-    return tf.tile(images, [num_samples, 1, 1]), step_noise
+    return tf.tile(as_floats(images), [num_samples, 1, 1]), step_noise
 
   def _batch(
     self, images: tf.Tensor, iteration: tf.Tensor

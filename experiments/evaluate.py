@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from air import checkpoints, evaluation, files
+from air import evaluation, files, run_folder
 from air.evaluation import Evaluator
 from air.model import AIRModel
 from data.dataset import Dataset, Split, default_cache_dir
 from experiments import launcher, runs
-from experiments.launcher import UsageError
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -113,19 +112,15 @@ def load(folder: pathlib.Path, flag_values: flags.FlagValues) -> Trained:
     flag_values: parsed, see `define_split_flags`.
 
   Raises:
-    UsageError: if there is no run, or no checkpoint, or other images.
+    UsageError: if these are other images.
+    run_folder.RunError: if there is no run, or no checkpoint.
   """
   run = runs.load(folder)
   dataset = load_dataset_of(run, flag_values)
   split = getattr(dataset, flag_values.split)
   if flag_values.num_images:
     split = split.first(flag_values.num_images)
-  model = AIRModel(run.air)
-  iteration = checkpoints.restore_newest(
-    run.checkpoints, model, lambda message: print(message, file=sys.stderr)
-  )
-  if iteration is None:
-    raise UsageError(f"run_dir is {run.folder}, which has no checkpoint yet")
+  model, iteration = run_folder.restore_model(run.folder, run.air)
   return Trained(run, model, iteration, split)
 
 

@@ -9,6 +9,8 @@ from absl import flags
 
 from air.checkpoints import CheckpointError
 from air.config import ConfigError
+from air.inputs import InputError
+from air.run_folder import RunError
 from air.training import DivergedError
 from data.mnist import DataError
 
@@ -26,7 +28,9 @@ _USER_ERRORS = (
   ConfigError,
   DataError,
   DivergedError,
+  InputError,
   OSError,
+  RunError,
   UsageError,
   flags.Error,
 )

@@ -27,14 +27,12 @@ import numpy as np
 from absl import flags
 
 from air import config as air_config
-from air import files, summaries
+from air import files, run_folder, summaries
 from air.training import DivergedError
 from data.dataset import Dataset, load_arrays, load_or_generate
 from experiments import configuration, machine
 from experiments.launcher import UsageError
 
-# Of the files in a run's folder; a run of another format is refused.
-FORMAT = 1
 LOG = "train.log"
 _LOCK = ".lock"
 
@@ -63,7 +61,7 @@ class Run:
   @property
   def checkpoints(self) -> pathlib.Path:
     """The folder of the checkpoints."""
-    return self.folder / "checkpoints"
+    return run_folder.checkpoints(self.folder)
 
   @property
   def figures(self) -> pathlib.Path:
@@ -197,17 +195,14 @@ def opened(run: Run, flag_values: flags.FlagValues) -> Iterator[None]:
       check_same(load(folder), run)
     files.remove_partial(folder)
     run.diverged.unlink(missing_ok=True)
-    files.write_json(
-      config,
-      {
-        "format": FORMAT,
-        "air": dataclasses.asdict(run.air),
-        "data": dataclasses.asdict(run.data),
-        "jit_compile": run.jit_compile,
-        "digit_source": run.digit_source,
-        "data_digest": run.data_digest,
-        "machine": machine.describe(),
-      },
+    run_folder.write_config(
+      folder,
+      run.air,
+      data=dataclasses.asdict(run.data),
+      jit_compile=run.jit_compile,
+      digit_source=run.digit_source,
+      data_digest=run.data_digest,
+      machine=machine.describe(),
     )
     files.write_text(folder / "flags.txt", flags_text(flag_values))
     try:
@@ -307,36 +302,24 @@ def load(folder: pathlib.Path) -> Run:
     folder: of the run.
 
   Raises:
-    UsageError: if there is none, or one that this version cannot read.
+    RunError: if there is none, or one that this version cannot read.
   """
-  path = folder / "config.json"
-  try:
-    values = json.loads(path.read_text(encoding="utf-8"))
-  except OSError as error:
-    raise UsageError(
-      f"run_dir is {folder}, expected the folder of a run, with config.json"
-    ) from error
-  except ValueError as error:
-    raise UsageError(f"{path} is damaged: {error}") from error
-  if not isinstance(values, dict) or values.get("format") != FORMAT:
-    raise UsageError(
-      f"{path} is of another version, expected one with format {FORMAT}"
-    )
+  config, others = run_folder.read_config(folder)
   try:
     data = {
       name: tuple(value) if isinstance(value, list) else value
-      for name, value in values["data"].items()
+      for name, value in others["data"].items()
     }
     return Run(
       folder,
-      air_config.AIRConfig.from_dict(values["air"]),
+      config,
       configuration.DataConfig(**data),
-      values["jit_compile"],
-      values["digit_source"],
-      values["data_digest"],
+      others["jit_compile"],
+      others["digit_source"],
+      others["data_digest"],
     )
   except (KeyError, TypeError, AttributeError) as error:
-    raise UsageError(f"{path} is damaged: {error!r}") from error
+    raise run_folder.damaged(folder, error) from error
 
 
 def flags_text(flag_values: flags.FlagValues) -> str:

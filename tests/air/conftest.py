@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from air.config import AIRConfig, ModelConfig, PriorConfig, TrainingConfig
 
@@ -48,11 +47,3 @@ def small_images():
   images = np.random.default_rng(5).integers(0, 256, [20, 12, 10], np.uint8)
   images.setflags(write=False)
   return images
-
-
-@pytest.fixture
-def eagerly():
-  """Spares a test the tracing of graphs that it uses once."""
-  tf.config.run_functions_eagerly(True)
-  yield
-  tf.config.run_functions_eagerly(False)

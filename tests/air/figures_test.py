@@ -243,6 +243,72 @@ def test_scan_policies_have_a_panel_each(output):
   assert not any(axis.axison for axis in figure.axes[7:])
 
 
+class TestAnnotated:
+  BOXES = np.float32([[1.0, 2.0, 5.0, 8.0], [6.0, -3.0, 11.0, 4.0]])
+
+  @pytest.fixture
+  def picture(self, output):
+    image, canvas = output.images[0], output.canvases[1, 0]
+    return figures.annotated(image, canvas, self.BOXES)
+
+  def test_image_and_canvas_side_by_side(self, picture, output):
+    zoom = 17  # 12 pixels to about 200
+    assert picture.shape == (12 * zoom, 2 * 10 * zoom, 3)
+    assert picture.dtype == np.uint8
+    centres = picture[zoom // 2 :: zoom, zoom // 2 :: zoom]
+    for i, expected in ((0, output.images[0]), (10, output.canvases[1, 0])):
+      grey = np.round(255 * expected).astype(np.uint8)
+      np.testing.assert_array_equal(
+        centres[:, i : i + 10], np.repeat(grey[..., None], 3, -1)
+      )
+
+  def test_boxes_in_the_colours_of_the_steps(self, picture):
+    for colour, edges in (
+      ((255, 0, 0), [(17, 34), (5 * 17 - 1, 8 * 17 - 1)]),
+      ((0, 128, 0), [(6 * 17, 0), (11 * 17 - 1, 4 * 17 - 1)]),
+    ):
+      rows, columns = np.nonzero(np.all(picture == colour, axis=-1))
+      found = [(rows.min(), columns.min()), (rows.max(), columns.max())]
+      assert found == edges
+
+  def test_uint8_as_it_is(self, output):
+    image = np.arange(120, dtype=np.uint8).reshape(12, 10)
+    picture = figures.annotated(image, image, self.BOXES[:0])
+    np.testing.assert_array_equal(picture[8::17, 8:170:17, 1], image)
+
+  def test_brighter_than_white_is_white(self):
+    picture = figures.annotated(
+      np.zeros([4, 4]), np.full([4, 4], 1.5), self.BOXES[:0]
+    )
+    assert np.all(picture[:, 200:] == 255)
+    assert not np.any(picture[:, :200])
+
+
+class TestSheet:
+  IMAGES = np.random.default_rng(0).random([2, 3, 4, 5])
+
+  def test_images_in_rows_and_columns(self):
+    (axis,) = figures.sheet(self.IMAGES).axes
+    pixels = image_of(axis)
+    assert pixels.shape == (2 * 6, 3 * 7)
+    for row, column in np.ndindex(2, 3):
+      y, x = 6 * row + 1, 7 * column + 1
+      np.testing.assert_array_equal(
+        pixels[y : y + 4, x : x + 5], self.IMAGES[row, column]
+      )
+    assert not axis.get_xticks().size
+    assert not axis.get_yticks().size
+
+  def test_labels(self):
+    figure = figures.sheet(self.IMAGES, ["a", "b"], ["1", "2", "3"])
+    (axis,) = figure.axes
+    assert [t.get_text() for t in axis.get_yticklabels()] == ["a", "b"]
+    assert [t.get_text() for t in axis.get_xticklabels()] == ["1", "2", "3"]
+    np.testing.assert_array_equal(axis.get_xticks(), [0.5, 1.5, 2.5])
+    np.testing.assert_array_equal(axis.get_yticks(), [0.5, 1.5])
+    assert tuple(axis.images[0].get_extent()) == (0, 3, 2, 0)
+
+
 class TestFiles:
   def test_every_figure_can_be_saved(self, output, tmp_path):
     evaluation = {

@@ -99,3 +99,46 @@ def test_what_json_cannot_hold_keeps_the_old_file(tmp_path):
   with pytest.raises(TypeError):
     files.write_json(path, {"a": object()})
   assert path.read_text() == "1\n"
+
+
+class TestNewFolder:
+  def test_appears_when_the_body_succeeds(self, tmp_path):
+    path = tmp_path / "new" / "folder"
+    with files.new_folder(path) as temporary:
+      assert temporary.parent == path.parent
+      (temporary / "deeper").mkdir()
+      (temporary / "deeper" / "file.txt").write_text("text")
+      assert not path.exists()
+    assert (path / "deeper" / "file.txt").read_text() == "text"
+    assert list(path.parent.iterdir()) == [path]
+
+  def test_has_the_usual_mode(self, tmp_path, umask):
+    umask(0o027)
+    with files.new_folder(tmp_path / "folder"):
+      pass
+    assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o750
+
+  def test_takes_the_place_of_an_empty_folder(self, tmp_path):
+    path = tmp_path / "folder"
+    path.mkdir()
+    with files.new_folder(path) as temporary:
+      (temporary / "file.txt").write_text("text")
+    assert [p.name for p in path.iterdir()] == ["file.txt"]
+
+  def test_keeps_what_is_there(self, tmp_path):
+    path = tmp_path / "folder"
+    path.mkdir()
+    (path / "old.txt").write_text("old")
+    with pytest.raises(OSError, match="not empty"), files.new_folder(path):
+      pass
+    assert [p.name for p in tmp_path.rglob("*")] == ["folder", "old.txt"]
+
+  def test_failure_leaves_nothing(self, tmp_path):
+    def fail():
+      with files.new_folder(tmp_path / "folder") as temporary:
+        (temporary / "half.txt").write_text("half")
+        raise RuntimeError("disk full")
+
+    with pytest.raises(RuntimeError, match="disk full"):
+      fail()
+    assert not list(tmp_path.iterdir())

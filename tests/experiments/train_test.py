@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import air
 from air import checkpoints
 from experiments import evaluate, launcher, train
 
@@ -423,6 +424,20 @@ def test_evaluate_on_validation_with_a_bound(undisturbed):
   assert result["seed"] == 3
   assert result["iwae_samples"] == 5
   assert result["iwae"] > result["elbo"]
+
+
+def test_the_library_loads_the_run(undisturbed, tiny_data, eagerly):
+  model = air.load(undisturbed)
+  assert model.iteration == 80
+  with np.load(tiny_data) as arrays:
+    images = arrays["validation_images"]
+  assert model.infer(images).canvas.shape == images.shape
+  flags = ["--split=validation", "--iwae_samples=5", "--seed=3"]
+  assert run_evaluate(f"--run_dir={undisturbed}", *flags) == 0
+  result = json.loads((undisturbed / "evaluation.json").read_text())
+  bounds = model.log_prob(images, iwae_samples=5, seed=3)
+  # Other batches, hence perhaps other noise.
+  assert bounds.mean() == pytest.approx(result["iwae"], rel=0.05)
 
 
 def test_images_without_counts(tmp_path, tiny_data, tiny_flags, capsys):

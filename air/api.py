@@ -1,0 +1,225 @@
+"""A trained model, to be used on images: `air.load`."""
+
+import functools
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from air import inputs, run_folder, scenes
+from air.evaluation import Evaluator
+from air.model import AIRModel
+from air.scenes import BATCH_SIZE, Scenes
+
+
+class TrainedModel:
+  """A trained model: what it sees in images, and scenes that it makes up.
+
+  Images are `[N, H, W]` numpy arrays of the size that the model was trained on,
+  uint8 or floats in [0, 1]. Results are numpy arrays and a function of the
+  arguments alone, noise included: an image and its place in the sequence, but
+  not the other images, decide what is inferred of it. All methods raise
+  `air.InputError` if an argument cannot work.
+
+  Attributes:
+    network: what was trained.
+    iteration: of training, at which the model stands.
+  """
+
+  def __init__(self, network: AIRModel, iteration: int):
+    """Makes it of a network; `air.load` reads one from a run's folder.
+
+    Args:
+      network: trained.
+      iteration: of training, at which it stands.
+    """
+    self.network = network
+    self.iteration = iteration
+    self._evaluator = Evaluator(network)
+    self._infer = tf.function(functools.partial(scenes.infer, network))
+    self._sample = tf.function(functools.partial(scenes.sample, network))
+
+  @property
+  def image_size(self) -> tuple[int, ...]:
+    """(H, W) of the images, pixels."""
+    return self.network.config.model.image_size
+
+  @property
+  def num_steps(self) -> int:
+    """T, the most objects in an image."""
+    return self.network.config.model.num_steps
+
+  def infer(self, images: Any, seed: int = 0) -> Scenes:
+    """Returns how many objects are in each image, where, and what they are.
+
+    The latents are samples of their posterior; the count is the most probable
+    one given these.
+
+        >>> scenes = model.infer(images)
+        >>> scenes.count.shape, scenes.boxes.shape, scenes.canvas.shape
+        ((16,), (16, 3, 4), (16, 50, 50))
+        >>> scenes.boxes[scenes.presence].shape == (scenes.count.sum(), 4)
+        True
+
+    Args:
+      images: `[N, H, W]`, at least one. Scenes take some T + 1 times the memory
+        of the images as floats; see `infer_batches`.
+      seed: of the samples.
+    """
+    return _join(self.infer_batches(images, seed))
+
+  def infer_batches(self, images: Any, seed: int = 0) -> Iterator[Scenes]:
+    """Yields what `infer` returns, some images at a time, in order.
+
+        >>> sum(len(scenes.count) for scenes in model.infer_batches(images))
+        16
+
+    Args:
+      images: `[N, H, W]`, at least one.
+      seed: of the samples.
+    """
+    images = inputs.images(images, self.image_size)
+    seed = inputs.integer("seed", seed)
+
+    def infer(seed: tf.Tensor, start: tf.Tensor) -> Scenes:
+      return self._infer(
+        _padded(images[start : start + BATCH_SIZE]), seed, start
+      )
+
+    return _batches(infer, len(images), seed)
+
+  def reconstruct(self, images: Any, seed: int = 0) -> np.ndarray:
+    """Returns the images as the model paints them, `[N, H, W]` float32.
+
+        >>> canvas = model.reconstruct(images)
+        >>> bool(np.all(canvas == model.infer(images).canvas))
+        True
+
+    Args:
+      images: `[N, H, W]`, at least one.
+      seed: of the samples of the latents.
+    """
+    return np.concatenate([s.canvas for s in self.infer_batches(images, seed)])
+
+  def log_prob(
+    self, images: Any, iwae_samples: int = 100, seed: int = 0
+  ) -> np.ndarray:
+    """Returns a lower bound of log p(x) of each image, `[N]` float32, nats.
+
+    The importance-weighted bound (Burda et al. 2016) under the final priors: of
+    densities of pixels, so that it may be positive. More samples come closer.
+
+        >>> model.log_prob(images, iwae_samples=2).shape
+        (16,)
+
+    Args:
+      images: `[N, H, W]`, at least one.
+      iwae_samples: samples of the latents per image.
+      seed: of the samples.
+    """
+    images = inputs.images(images, self.image_size)
+    bounds = self._evaluator.iwae(
+      _padded(images),
+      self.iteration,
+      inputs.integer("iwae_samples", iwae_samples, lowest=1),
+      inputs.integer("seed", seed),
+      BATCH_SIZE,
+    )
+    return bounds[: len(images)]
+
+  def sample(self, n: int, seed: int = 0, count_probs: Any = None) -> Scenes:
+    """Returns scenes drawn from the generative model.
+
+    The canvas is the mean of p(x|scene), without the noise of pixels.
+
+        >>> scenes = model.sample(5, count_probs=[0, 0.5, 0.5, 0])
+        >>> scenes.canvas.shape
+        (5, 50, 50)
+        >>> set(scenes.count.tolist()) <= {1, 2}
+        True
+
+    Args:
+      n: number of scenes, at least 1.
+      seed: of the samples.
+      count_probs: `[T + 1]`, probabilities of 0..T objects. None: the model's
+        prior, which prices objects; where its success probability is small, as
+        by default, nearly all of its scenes are empty.
+    """
+    probs = scenes.count_probs_for(self.network, count_probs)
+    n = inputs.integer("n", n, lowest=1)
+    seed = inputs.integer("seed", seed)
+    return _join(_batches(functools.partial(self._sample, probs), n, seed))
+
+  def paint(self, z_what: Any, z_where: Any) -> np.ndarray:
+    """Returns what objects of these latents look like, `[N, H, W]` float32.
+
+        >>> scenes = model.infer(images)
+        >>> painted = model.paint(scenes.z_what[:, 0], scenes.z_where[:, 0])
+        >>> bool(np.allclose(painted, scenes.objects[:, 0], atol=1e-5))
+        True
+
+    Args:
+      z_what: `[N, Z]`, see `Scenes`.
+      z_where: `[N, D]`.
+    """
+    config = self.network.config.model
+    what = inputs.latents("z_what", z_what, config.what_size)
+    where = inputs.latents("z_where", z_where, config.where_size)
+    if len(what) != len(where):
+      raise inputs.InputError(
+        f"z_where has {len(where)} entries, expected the {len(what)} of z_what"
+      )
+    return self.network.paint(what[:, None], where[:, None])[:, 0].numpy()
+
+
+def load(run_dir: str | os.PathLike[str]) -> TrainedModel:
+  """Returns the trained model of a run, from its newest good checkpoint.
+
+      >>> import air
+      >>> model = air.load("runs/default")
+      >>> model.image_size
+      (50, 50)
+
+  A damaged checkpoint is passed over with a warning in the log.
+
+  Args:
+    run_dir: the run's folder, as `experiments.train` leaves it, finished or
+      not.
+
+  Raises:
+    air.RunError: if it holds no run, or no checkpoint yet.
+    air.ConfigError: if the run is of another version.
+    air.CheckpointError: if none of its checkpoints is good.
+  """
+  folder = pathlib.Path(run_dir).expanduser()
+  config, _ = run_folder.read_config(folder)
+  return TrainedModel(*run_folder.restore_model(folder, config))
+
+
+def _padded(images: np.ndarray) -> np.ndarray:
+  """Returns images `[N, H, W]` with black ones up to a multiple of a batch."""
+  return np.pad(images, [(0, -len(images) % BATCH_SIZE), (0, 0), (0, 0)])
+
+
+def _batches(
+  scenes_from: Callable[[tf.Tensor, tf.Tensor], Any], num: int, seed: int
+) -> Iterator[Scenes]:
+  """Yields scenes as numpy arrays.
+
+  Args:
+    scenes_from: (seed, start) to a batch of scenes, as tensors.
+    num: of scenes in all.
+    seed: of all of them.
+  """
+  for start in range(0, num, BATCH_SIZE):
+    batch = scenes_from(tf.constant(seed), tf.constant(start))
+    yield Scenes(*(field.numpy()[: num - start] for field in batch))
+
+
+def _join(batches: Iterable[Scenes]) -> Scenes:
+  return Scenes(
+    *(np.concatenate(field) for field in zip(*batches, strict=True))
+  )

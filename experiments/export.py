@@ -1,0 +1,36 @@
+"""Writes a trained model as a TensorFlow SavedModel.
+
+  python -m experiments.export --run_dir=runs/default --out=OUT
+
+TensorFlow alone loads it. Its signatures return the fields of `air.Scenes`,
+with the numbers of `air.TrainedModel`:
+
+  infer:  images [N, H, W] float32 in [0, 1], seed [] int32
+  sample: n [] int32, seed [] int32
+"""
+
+import sys
+
+from absl import flags
+
+import air
+from air import export
+from experiments import launcher, trained
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+  """Defines this binary's flags."""
+  trained.define_flags(flag_values)
+  trained.define_count_probs_flag(flag_values, "prior")
+
+
+def main(flag_values: flags.FlagValues) -> None:
+  """Exports the newest good checkpoint, then shows --out."""
+  with trained.new_output(flag_values) as out:
+    model = air.load(flag_values.run_dir)
+    export.save(model.network, out, trained.count_probs(flag_values, model))
+  print(f"{flag_values.out}: infer(images, seed), sample(n, seed)")
+
+
+if __name__ == "__main__":
+  sys.exit(launcher.run(__doc__, define_flags, main))

@@ -1,0 +1,91 @@
+"""Says what a trained model sees in images.
+
+  python -m experiments.infer --run_dir=runs/default --images=FOLDER --out=OUT
+
+Writes to OUT a picture for each image, with a box around each object (step 1
+red, 2 green, 3 blue) and the model's reconstruction beside it, and a line of
+scenes.jsonl: `index`, `file`, `picture`, `count` (the most probable number of
+objects), `count_probs` (of 0, 1, ... objects), and of each object its `boxes`
+(y0, x0, y1, x1; pixels, pixel i covers [i, i + 1)) and `z_where`.
+"""
+
+import json
+import pathlib
+import sys
+from typing import Any
+
+import numpy as np
+import tqdm
+from absl import flags
+from PIL import Image
+
+import air
+from air import figures
+from experiments import images, launcher, trained
+
+_PICTURES = "pictures"
+_SCENES = "scenes.jsonl"
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+  """Defines this binary's flags."""
+  trained.define_flags(flag_values)
+  flags.DEFINE_list(
+    "images",
+    None,
+    "white on black, of the size that the model was trained on: PNG or JPEG"
+    " files and folders of them, separated by commas, or one npz with images or"
+    " test_images, [N, H, W], uint8 or floats in [0, 1]",
+    required=True,
+    flag_values=flag_values,
+    module_name="run",
+  )
+  trained.define_seed_flag(flag_values)
+
+
+def _line(scenes: air.Scenes, i: int) -> dict[str, Any]:
+  """Returns what `scenes.jsonl` says of the i-th scene."""
+
+  def rounded(values: np.ndarray) -> list:
+    return np.round(values.astype(np.float64), 6).tolist()
+
+  count = int(scenes.count[i])
+  return {
+    "count": count,
+    "count_probs": rounded(scenes.count_probs[i]),
+    "boxes": rounded(scenes.boxes[i, :count]),
+    "z_where": rounded(scenes.z_where[i, :count]),
+  }
+
+
+def main(flag_values: flags.FlagValues) -> None:
+  """Infers all images, then shows --out."""
+  with trained.new_output(flag_values) as out:
+    model = air.load(flag_values.run_dir)
+    names, array = images.read(flag_values.images, model.image_size)
+    batches = model.infer_batches(array, flag_values.seed)
+    in_turn = (
+      (scenes, i) for scenes in batches for i in range(len(scenes.count))
+    )
+    counts = np.zeros(model.num_steps + 1, int)
+    (out / _PICTURES).mkdir()
+    with open(out / _SCENES, "w", encoding="utf-8") as lines:
+      for index, (scenes, i) in enumerate(
+        tqdm.tqdm(in_turn, total=len(array), unit="image", disable=None)
+      ):
+        name = f"{_PICTURES}/{index:06d}-{pathlib.Path(names[index]).stem}.png"
+        line = {"index": index, "file": names[index], "picture": name}
+        lines.write(json.dumps({**line, **_line(scenes, i)}) + "\n")
+        count = scenes.count[i]
+        picture = figures.annotated(
+          array[index], scenes.canvas[i], scenes.boxes[i, :count]
+        )
+        Image.fromarray(picture).save(out / name)
+        counts[count] += 1
+  for count, num_images in enumerate(counts):
+    print(f"images with {count} objects: {num_images}")
+  print(f"{flag_values.out}: {_SCENES}, {_PICTURES}/")
+
+
+if __name__ == "__main__":
+  sys.exit(launcher.run(__doc__, define_flags, main))

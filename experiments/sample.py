@@ -1,0 +1,123 @@
+"""Draws scenes from a trained model, and walks through its latents.
+
+  python -m experiments.sample --run_dir=runs/default --out=OUT
+
+Writes to OUT samples.png and samples.npz (the scenes, see `air.Scenes`);
+traversal_what.png, one object while one entry of z_what at a time goes from -2
+to 2, for the entries that change it most; and traversal_where.png, the same for
+every entry of z_where, from 2 of its prior's standard deviations below its mean
+to 2 above.
+"""
+
+import sys
+
+import numpy as np
+from absl import flags
+
+import air
+from air import figures
+from experiments import launcher, trained
+
+_COLUMNS = 8
+# Of a traversal: how many entries of z_what, and standard deviations.
+_ENTRIES = 8
+_VALUES = np.linspace(-2.0, 2.0, 9)
+_WHERE_NAMES = {3: ("s", "tx", "ty"), 4: ("sx", "tx", "sy", "ty")}
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+  """Defines this binary's flags."""
+  trained.define_flags(flag_values)
+  flags.DEFINE_integer(
+    "num", 8 * _COLUMNS, "scenes to draw", lower_bound=1,
+    flag_values=flag_values, module_name="run",
+  )  # fmt: skip
+  trained.define_count_probs_flag(flag_values, "equal")
+  trained.define_seed_flag(flag_values)
+
+
+def _sheet(images: np.ndarray) -> np.ndarray:
+  """Returns images `[N, H, W]` in rows, `[R, C, H, W]`, the rest black."""
+  columns = min(_COLUMNS, len(images))
+  padded = np.pad(images, [(0, -len(images) % columns), (0, 0), (0, 0)])
+  return padded.reshape([-1, columns, *images.shape[1:]])
+
+
+def _traverse(latent: np.ndarray, steps: np.ndarray) -> np.ndarray:
+  """Returns latents with one entry at a time changed, `[S, V, S]`.
+
+  Args:
+    latent: `[S]`, to be changed.
+    steps: `[V, S]`, the values that each entry takes in turn.
+  """
+  size = len(latent)
+  varied = np.tile(latent, [size, len(steps), 1])
+  for k in range(size):
+    varied[k, :, k] = steps[:, k]
+  return varied
+
+
+def _paint(
+  model: air.TrainedModel, what: np.ndarray, where: np.ndarray
+) -> np.ndarray:
+  """Returns objects `[R, C, H, W]`.
+
+  Args:
+    model: that paints them.
+    what: `[R, C, Z]`, z_what; or `[Z]`, the same for all.
+    where: `[R, C, D]`, z_where; or `[D]`.
+  """
+  grid = np.broadcast_shapes(what.shape[:-1], where.shape[:-1])
+  flat = [
+    np.broadcast_to(z, [*grid, z.shape[-1]]).reshape(-1, z.shape[-1])
+    for z in (what, where)
+  ]
+  return model.paint(*flat).reshape([*grid, *model.image_size])
+
+
+def main(flag_values: flags.FlagValues) -> None:
+  """Draws the sheet and the traversals, then shows --out."""
+  with trained.new_output(flag_values) as out:
+    model = air.load(flag_values.run_dir)
+    scenes = model.sample(
+      flag_values.num,
+      flag_values.seed,
+      trained.count_probs(flag_values, model),
+    )
+    np.savez(out / "samples.npz", **scenes._asdict())
+    figures.save(figures.sheet(_sheet(scenes.canvas)), out / "samples.png")
+
+    # The first object that was drawn, where objects are expected.
+    prior = model.network.final_priors().where
+    what, where = scenes.z_what[0, 0], prior.loc.numpy()
+    columns = [f"{value:+.1f}" for value in _VALUES]
+
+    of_what = _paint(
+      model, _traverse(what, np.tile(_VALUES[:, None], len(what))), where
+    )  # [Z, V, H, W]
+    change = of_what.std(axis=1).sum(axis=(1, 2))
+    entries = np.argsort(-change)[:_ENTRIES]
+    figures.save(
+      figures.sheet(
+        of_what[entries], [f"z_what {k}" for k in entries], columns
+      ),
+      out / "traversal_what.png",
+    )
+
+    steps = where + _VALUES[:, None] * prior.scale.numpy()  # [V, D]
+    figures.save(
+      figures.sheet(
+        _paint(model, what, _traverse(where, steps)),
+        _WHERE_NAMES[len(where)],
+        columns,
+      ),
+      out / "traversal_where.png",
+    )
+  print(
+    f"{flag_values.out}: samples.png, samples.npz, traversal_what.png,"
+    " traversal_where.png"
+  )
+
+
+if __name__ == "__main__":
+  sys.exit(launcher.run(__doc__, define_flags, main))

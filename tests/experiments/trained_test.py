@@ -1,0 +1,200 @@
+"""The binaries that use a trained model: infer, sample, export."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import air
+from experiments import export, infer, launcher, sample
+
+
+def call(binary, *arguments):
+  name = binary.__name__.split(".")[-1]
+  return launcher.run(
+    binary.__doc__, binary.define_flags, binary.main, [name, *arguments]
+  )
+
+
+def names(folder):
+  return sorted(path.name for path in folder.iterdir())
+
+
+class TestInfer:
+  def test_pictures_and_lines(self, run_dir, user_images, tmp_path, capsys):
+    folder, out = tmp_path / "in", tmp_path / "new" / "out"
+    folder.mkdir()
+    for i in range(3):
+      Image.fromarray(user_images[i]).save(folder / f"image-{i}.png")
+    flags = [f"--run_dir={run_dir}", f"--images={folder}", f"--out={out}"]
+    assert call(infer, *flags, "--seed=3") == 0
+    assert names(out.parent) == ["out"]
+    assert names(out) == ["pictures", "scenes.jsonl"]
+    pictures = [f"{i:06d}-image-{i}.png" for i in range(3)]
+    assert names(out / "pictures") == pictures
+    scenes = air.load(run_dir).infer(user_images[:3], seed=3)
+    lines = (out / "scenes.jsonl").read_text().splitlines()
+    for i, line in enumerate(map(json.loads, lines)):
+      count = scenes.count[i]
+      assert line["index"] == i
+      assert line["file"] == str(folder / f"image-{i}.png")
+      assert line["picture"] == f"pictures/{pictures[i]}"
+      assert line["count"] == count
+      np.testing.assert_allclose(
+        line["count_probs"], scenes.count_probs[i], atol=1e-6
+      )
+      for name in ("boxes", "z_where"):
+        expected = getattr(scenes, name)[i, :count]
+        found = np.reshape(line[name], expected.shape)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert len(lines) == 3
+    printed = capsys.readouterr().out
+    for count in range(4):
+      images = np.sum(scenes.count == count)
+      assert f"images with {count} objects: {images}\n" in printed
+    picture = np.asarray(Image.open(out / "pictures" / pictures[0]))
+    assert picture.shape == (200, 400, 3)
+
+  def test_images_of_another_shape(self, run_dir, tmp_path, capsys):
+    given, out = tmp_path / "a.npz", tmp_path / "out"
+    np.savez(given, images=np.zeros([2, 28, 28]))
+    flags = [f"--run_dir={run_dir}", f"--images={given}", f"--out={out}"]
+    assert call(infer, *flags) == 2
+    error = capsys.readouterr().err
+    assert error == (
+      "infer: --images is float64 [2, 28, 28], expected uint8 or floats in"
+      " [0, 1], [N, 50, 50]\n"
+    )
+    assert names(tmp_path) == ["a.npz"]
+
+
+class TestSample:
+  def test_sheets_and_arrays(self, run_dir, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()  # an empty folder will do
+    flags = [f"--run_dir={run_dir}", f"--out={out}", "--num=11", "--seed=3"]
+    assert call(sample, *flags, "--count_probs=0,.5,.5,0") == 0
+    pictures = ["samples.png", "traversal_what.png", "traversal_where.png"]
+    assert names(out) == sorted([*pictures, "samples.npz"])
+    for name in pictures:
+      assert np.ptp(Image.open(out / name).convert("L")) > 100
+    expected = air.load(run_dir).sample(11, 3, [0, 0.5, 0.5, 0])
+    with np.load(out / "samples.npz") as arrays:
+      assert set(arrays) == set(expected._fields)
+      for name, field in expected._asdict().items():
+        np.testing.assert_array_equal(arrays[name], field, err_msg=name)
+
+  @pytest.mark.parametrize("num", [1, 8, 11])
+  def test_rows_of_eight(self, num):
+    images = np.arange(1.0, num + 1)[:, None, None] * np.ones([2, 3])
+    sheet = sample._sheet(images)
+    assert sheet.shape[1:] == (min(num, 8), 2, 3)
+    np.testing.assert_array_equal(sheet.reshape(-1, 2, 3)[:num], images)
+    assert not np.any(sheet.reshape(-1, 2, 3)[num:])
+
+  def test_a_traversal_moves_one_entry_at_a_time(self):
+    steps = np.array([[-1.0, -2.0, -3.0], [1.0, 2.0, 3.0]])
+    varied = sample._traverse(np.array([5.0, 6.0, 7.0]), steps)
+    np.testing.assert_array_equal(
+      varied,
+      [
+        [[-1.0, 6.0, 7.0], [1.0, 6.0, 7.0]],
+        [[5.0, -2.0, 7.0], [5.0, 2.0, 7.0]],
+        [[5.0, 6.0, -3.0], [5.0, 6.0, 3.0]],
+      ],
+    )
+
+
+def test_export(run_dir, tmp_path, capsys):
+  out = tmp_path / "out"
+  flags = [f"--run_dir={run_dir}", f"--out={out}", "--count_probs=equal"]
+  assert call(export, *flags) == 0
+  assert names(tmp_path) == ["out"]
+  assert capsys.readouterr().out.startswith(f"{out}: infer(images, seed)")
+  scenes = tf.saved_model.load(out).signatures["sample"](
+    n=tf.constant(2), seed=tf.constant(0)
+  )
+  np.testing.assert_allclose(scenes["count_probs"], np.full([2, 4], 0.25))
+
+
+BINARIES = {"infer": infer, "sample": sample, "export": export}
+RUN = ["--run_dir=RUN", "--out=OUT"]
+BAD_INPUT = {
+  "infer: no run_dir": (["--out=OUT", "--images=a.png"], "--run_dir"),
+  "infer: no out": (["--run_dir=RUN", "--images=a.png"], "--out"),
+  "infer: no images": (RUN, "--images"),
+  "infer: no run": (
+    ["--run_dir=/no/run", "--out=OUT", "--images=a.png"],
+    "--run_dir is /no/run, expected the folder of a run",
+  ),
+  "infer: out is in use": (
+    ["--run_dir=RUN", "--out=FULL", "--images=a.png"],
+    "FULL, which exists; expected a new folder or an empty one",
+  ),
+  "infer: out is a file": (
+    ["--run_dir=RUN", "--out=FULL/thesis.tex", "--images=a.png"],
+    "--out is",
+  ),
+  "infer: out is in a file": (
+    ["--run_dir=RUN", "--out=FULL/thesis.tex/out", "--images=a.png"],
+    "thesis.tex",
+  ),
+  "infer: images": (
+    [*RUN, "--images=/no/such.png"],
+    "--images holds '/no/such.png', which does not exist",
+  ),
+  "infer: seed": ([*RUN, "--images=a.png", "--seed=-1"], "--seed"),
+  "sample: num": ([*RUN, "--num=0"], "--num"),
+  "sample: seed": ([*RUN, "--seed=x"], "--seed"),
+  "sample: no numbers": (
+    [*RUN, "--count_probs=a,b"],
+    "--count_probs is 'a,b', expected numbers separated by commas",
+  ),
+  "sample: too few probabilities": (
+    [*RUN, "--count_probs=.5,.5"],
+    "--count_probs is float64 [2], expected 4 probabilities",
+  ),
+  "sample: probabilities outside [0, 1]": (
+    [*RUN, "--count_probs=-1,2,0,0"],
+    "--count_probs is [-1.0, 2.0, 0.0, 0.0], expected probabilities",
+  ),
+  "export: sum of probabilities": (
+    [*RUN, "--count_probs=0,0,0,0"],
+    "--count_probs is [0.0, 0.0, 0.0, 0.0], expected probabilities",
+  ),
+  "export: out is in use": (["--run_dir=RUN", "--out=FULL"], "--out is"),
+  "export: stray argument": ([*RUN, "x"], "unexpected argument 'x'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_is_one_clear_line(case, run_dir, tmp_path, capsys):
+  arguments, expected = BAD_INPUT[case]
+  (tmp_path / "FULL").mkdir()
+  (tmp_path / "FULL" / "thesis.tex").write_text("42")
+  arguments = [
+    argument.replace("=RUN", f"={run_dir}")
+    .replace("=OUT", f"={tmp_path / 'OUT'}")
+    .replace("=FULL", f"={tmp_path / 'FULL'}")
+    for argument in arguments
+  ]
+  binary = case.split(":")[0]
+  assert call(BINARIES[binary], *arguments) == 2
+  captured = capsys.readouterr()
+  assert captured.out == ""
+  assert captured.err.startswith(f"{binary}: ")
+  assert captured.err.count("\n") == 1
+  assert expected in captured.err
+  assert names(tmp_path) == ["FULL"]
+  assert (tmp_path / "FULL" / "thesis.tex").read_text() == "42"
+
+
+@pytest.mark.parametrize("binary", BINARIES.values(), ids=BINARIES)
+def test_help(binary, capsys):
+  assert call(binary, "--help") == 0
+  printed = capsys.readouterr().out
+  assert binary.__doc__ in printed
+  assert "--run_dir" in printed
+  assert "--out" in printed
