@@ -33,6 +33,7 @@ def output():
     images=np.zeros([3, 12, 10], np.float32),
     steps=steps,
     presence_logits=None,
+    presence_noise=None,
     glimpses=None,
     canvases=None,
     num_steps=NUM_STEPS,

@@ -57,7 +57,9 @@ def test_every_flagfile_is_a_configuration(path):
 
 def test_flagfiles_have_the_published_numbers():
   by_name = {p.stem: config_of(f"--flagfile={p}") for p in CONFIGS}
-  assert set(by_name) == {"blog", "blog_code", "default", "paper"}
+  assert set(by_name) == {
+    *("blog", "blog_code", "default", "paper", "small_digits")
+  }
   blog, code, paper = (by_name[n] for n in ("blog", "blog_code", "paper"))
   assert blog.training.estimator == paper.training.estimator == "reinforce"
   assert code.training.estimator == "reinforce_broadcast"
