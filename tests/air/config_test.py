@@ -231,7 +231,7 @@ def test_from_dict_of_a_run_older_than_a_field():
 class TestFromDict:
   def test_missing_field(self, part):
     values = dataclasses.asdict(AIRConfig())
-    name = list(values[part])[1]
+    name = next(iter(values[part]))
     del values[part][name]
     with pytest.raises(ConfigError, match=f"^{part} .*{name}$"):
       AIRConfig.from_dict(values)

@@ -22,7 +22,7 @@ def run_kill_test(*flags):
   )
 
 
-CADENCES = ["--eval_every=20", "--figure_every=30", "--checkpoint_every=15"]
+CADENCES = ["--eval_every=20", "--figure_every=20", "--checkpoint_every=5"]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def result(tmp_path_factory, tiny_flags):
     patch.setenv("PYTHONPATH", str(REPOSITORY))
     status = run_kill_test(
       f"--out={folder / 'out'}", f"--json={folder / 'result.json'}",
-      "--kills=3", "--iterations=240", *CADENCES, *tiny_flags,
+      "--kills=3", "--iterations=120", *CADENCES, *tiny_flags,
     )  # fmt: skip
   return folder, status
 
@@ -91,13 +91,13 @@ def test_broken_files_are_named(result, tmp_path):
 @pytest.mark.parametrize(
   ("flag", "message"),
   [
-    ("--iterations=239", "--iterations is 239, expected at least 240"),
+    ("--iterations=119", "--iterations is 119, expected at least 120"),
     ("--keep_checkpoints=1", "--keep_checkpoints is 1, expected at least 2"),
     ("--out=.", "--out is ., which exists; expected a new folder"),
   ],
 )
 def test_bad_flags(flag, message, tmp_path, tiny_flags, capsys):
-  flags = [f"--out={tmp_path / 'out'}", "--kills=3", "--iterations=240"]
+  flags = [f"--out={tmp_path / 'out'}", "--kills=3", "--iterations=120"]
   assert run_kill_test(*flags, *CADENCES, *tiny_flags, flag) == 2
   error = capsys.readouterr().err
   assert message in error
