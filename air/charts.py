@@ -19,12 +19,14 @@ _LINE_STYLES = ("-", "--", ":", "-.")
 
 def curves(
   panels: Mapping[str, Mapping[str, Mapping[int, float]]],
+  x_label: str = "iteration",
 ) -> Figure:
   """The same quantities of several runs, a panel for each quantity.
 
   Args:
     panels: title to the runs that have this quantity, and of each run iteration
       to value. A run looks the same in all panels.
+    x_label: of the horizontal axes.
   """
   columns = min(len(panels), 4)
   rows = -(-len(panels) // columns)
@@ -51,7 +53,7 @@ def curves(
         label=name,
       )
     axis.set_title(title, fontsize=10)
-    axis.set_xlabel("iteration")
+    axis.set_xlabel(x_label)
     axis.grid(alpha=0.3)
   for axis in axes.flat[len(panels) :]:
     axis.set_axis_off()

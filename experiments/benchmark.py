@@ -1,124 +1,421 @@
-"""Measures the speed of the default training step.
+r"""Measures how fast training is, and how fast it could be.
 
   python -m experiments.benchmark --json=results/benchmark.json
+  python -m experiments.benchmark --threads=1,2 --batch_sizes=16,64,256 \
+    --steps=1,3,5 --image_sizes=50,100 --json=results/scaling.json \
+    --figure=results/figures/scaling.png
 
-Compares the training step as `experiments.train` runs it, compiled with many
-iterations in one call, with the same computation in plain graph mode, one
-iteration in a call: in turn, A B A B, in one process.
+Measures, in turn, A B A B, in one process for each number of threads:
+
+- an iteration of training with each of the --estimators, as `experiments.train`
+  runs it (compiled, many iterations in one call) and in plain graph mode (one
+  iteration in a call);
+- the bound: the products of matrices of the default's step alone, whole, and
+  one pass over the optimizer's state, compiled alike. Efficiency is the bound
+  over the time of the compiled step;
+- evaluation of the validation images, as in training.
+
+And the start of training, in new processes: see `experiments.startup`.
+
+With several --batch_sizes, --steps or --image_sizes, it instead measures the
+compiled step and its bound for each of them, all else as configured, and draws
+both. (--num_steps is the model's own.)
 """
 
+import dataclasses
+import json
 import os
 import pathlib
-import platform
-import resource
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
+import tensorflow as tf
 from absl import flags
 
-from air import files
+from air import charts, config, estimators, figures, files
 from air.evaluation import Evaluator
 from air.training import Trainer
-from experiments import configuration, evaluate, launcher, runs
+from experiments import bound, configuration, evaluate, launcher, machine, runs
+from experiments.launcher import UsageError
+
+# Names of flags, and what each varies.
+_SCALES = {
+  "batch_sizes": "images in a batch",
+  "steps": "steps",
+  "image_sizes": "side of the images, pixels",
+}
+# Flags that a process for one number of threads does not get.
+_OF_ALL_THREADS = {"threads", "json", "figure", "flagfile", "undefok"}
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
   """Defines this binary's flags."""
   options = {"flag_values": flag_values, "module_name": "run"}
-  flags.DEFINE_integer(
-    "repetitions", 7, "of each measurement", lower_bound=1, **options
+  for name, default, lower_bound, help_text in (
+    ("repetitions", 7, 1, "of each measurement"),
+    ("iterations_per_repetition", 50, 1, "of training"),
+    ("starts", 3, 0, "of training, besides the very first; 0: no start"),
+  ):
+    flags.DEFINE_integer(
+      name, default, help_text, lower_bound=lower_bound, **options
+    )
+  flags.DEFINE_multi_enum(
+    "estimators",
+    list(estimators.ESTIMATORS),
+    list(estimators.ESTIMATORS),
+    "to be measured; may be repeated",
+    **options,
   )
-  flags.DEFINE_integer(
-    "iterations_per_repetition", 100, "of training", lower_bound=1, **options
-  )
+  for name, help_text in (
+    ("threads", "numbers of threads; by default one for each processor"),
+    *((name, f"{what}: how time scales") for name, what in _SCALES.items()),
+  ):
+    configuration.define_tuple_flag(
+      int, name=name, default=(), help=help_text, **options
+    )
   flags.DEFINE_string("json", "", "also write the numbers to a file", **options)
+  flags.DEFINE_string("figure", "", "the PNG of the scaling", **options)
   evaluate.define_data_cache_flag(flag_values)
   configuration.define_flags(flag_values)
 
 
-def seconds_per_iteration(trainer: Trainer, iterations: int) -> float:
-  """Returns the mean time of an iteration, seconds."""
-  started = time.perf_counter()
-  remaining = iterations
-  while remaining:
-    count = min(remaining, trainer.iterations_per_call)
+def train(trainer: Trainer, iterations: int) -> None:
+  """Trains, in as few calls as possible."""
+  while iterations:
+    count = min(iterations, trainer.iterations_per_call)
     trainer.train(count)
-    remaining -= count
-  return (time.perf_counter() - started) / iterations
+    iterations -= count
 
 
-def main(flag_values: flags.FlagValues) -> None:
-  """Measures and prints a table."""
+def milliseconds(
+  measured: Mapping[str, Callable[[int], Any]],
+  repetitions: int,
+  iterations: int,
+) -> dict[str, list[float]]:
+  """Times functions in turn, A B A B.
+
+  Args:
+    measured: what each is called, and the function of a number of iterations.
+    repetitions: of each measurement.
+    iterations: in a measurement.
+
+  Returns:
+    Milliseconds per iteration, `repetitions` of them for each function.
+  """
+  for function in measured.values():
+    function(2)  # compiles
+  times: dict[str, list[float]] = {name: [] for name in measured}
+  for _ in range(repetitions):
+    for name, function in measured.items():
+      started = time.perf_counter()
+      function(iterations)
+      elapsed = time.perf_counter() - started
+      times[name].append(1e3 * elapsed / iterations)
+  return times
+
+
+def _bound_functions(trainer: Trainer) -> dict[str, Callable[[int], Any]]:
+  products = bound.Products(bound.products_of(trainer))
+  state_pass = bound.StatePass(trainer.optimizer, trainer.model.model_variables)
+  return {
+    "products": lambda n: products.run(tf.constant(n)),
+    "state pass": lambda n: state_pass.run(tf.constant(n)),
+  }
+
+
+def _efficiency(times: Mapping[str, Sequence[float]], step: str) -> float:
+  """Returns the median of bound over step, repetition by repetition."""
+  columns = (times["products"], times["state pass"], times[step])
+  return statistics.median(
+    (p + s) / t for p, s, t in zip(*columns, strict=True)
+  )
+
+
+def measure(flag_values: flags.FlagValues) -> dict[str, Any]:
+  """Measures training and evaluation in this process, with its threads."""
   dataset = runs.load_dataset(
     configuration.data_config(flag_values), flag_values.data_cache
   )
-  image_size = tuple(int(s) for s in dataset.train.images.shape[1:])
-  config = configuration.air_config_for(flag_values, image_size)
   images = dataset.train.images
-  trainers = {
-    "compiled, many iterations a call": Trainer(config, images),
-    "plain graph, one iteration a call": Trainer(
-      config, images, jit_compile=False, iterations_per_call=1
-    ),
-  }
-  compile_seconds = {}
-  for name, trainer in trainers.items():
-    started = time.perf_counter()
-    trainer.train(1)
-    compile_seconds[name] = time.perf_counter() - started
-    seconds_per_iteration(trainer, 20)
-  times: dict[str, list[float]] = {name: [] for name in trainers}
-  for _ in range(flag_values.repetitions):
-    for name, trainer in trainers.items():
-      times[name].append(
-        1e3
-        * seconds_per_iteration(trainer, flag_values.iterations_per_repetition)
-      )
-  fast, plain = times.values()
-  ratios = [b / a for a, b in zip(fast, plain, strict=True)]
-
-  evaluator = Evaluator(next(iter(trainers.values())).model)
-  evaluator.evaluate(dataset.validation.images, 0, 0)
-  started = time.perf_counter()
-  evaluator.evaluate(dataset.validation.images, 0, 0)
-  evaluation_seconds = time.perf_counter() - started
-
-  print(f"{os.cpu_count()} processors, {platform.processor() or 'cpu'}")
-  print(
-    f"{'milliseconds per iteration':<36s}{'min':>8s}{'median':>8s}{'max':>8s}"
-  )
-  for name, values in times.items():
-    print(
-      f"  {name:<34s}{min(values):8.1f}{statistics.median(values):8.1f}"
-      f"{max(values):8.1f}"
+  air_config = configuration.air_config_for(flag_values, images.shape[1:])
+  measured: dict[str, Callable[[int], Any]] = {}
+  for estimator in flag_values.estimators:
+    of_estimator = dataclasses.replace(
+      air_config,
+      training=dataclasses.replace(air_config.training, estimator=estimator),
     )
-  print(
-    f"  {'ratio, pair by pair':<34s}{min(ratios):8.2f}"
-    f"{statistics.median(ratios):8.2f}{max(ratios):8.2f}"
+    for name, trainer in (
+      ("compiled", Trainer(of_estimator, images)),
+      (
+        "plain",
+        Trainer(of_estimator, images, jit_compile=False, iterations_per_call=1),
+      ),
+    ):
+      measured[f"{estimator}, {name}"] = lambda n, t=trainer: train(t, n)
+  trainer = Trainer(air_config, images)
+  measured.update(_bound_functions(trainer))
+  times = milliseconds(
+    measured, flag_values.repetitions, flag_values.iterations_per_repetition
   )
-  for name, seconds in compile_seconds.items():
-    print(f"first call, {name}: {seconds:.1f} s")
-  print(
-    f"evaluation of {len(dataset.validation.images)} images:"
-    f" {evaluation_seconds:.2f} s"
+  evaluator = Evaluator(trainer.model)
+  validation = dataset.validation.images
+  evaluation = milliseconds(
+    {"evaluation": lambda n: evaluator.evaluate(validation, 0, 0)},
+    flag_values.repetitions,
+    1,
   )
-  # Both trainers and their traces: more than a training run needs.
-  memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-  print(f"peak resident memory of this process: {memory:.0f} MiB")
+  products = bound.products_of(trainer)
+  result: dict[str, Any] = {
+    "milliseconds_per_iteration": times,
+    "gflop_of_products": sum(p.flops() for p in products) / 1e9,
+    "speedup": {
+      estimator: statistics.median(
+        plain / compiled
+        for plain, compiled in zip(
+          times[f"{estimator}, plain"],
+          times[f"{estimator}, compiled"],
+          strict=True,
+        )
+      )
+      for estimator in flag_values.estimators
+    },
+    "evaluation_seconds": [1e-3 * t for t in evaluation["evaluation"]],
+    "evaluation_images": len(validation),
+  }
+  step = f"{air_config.training.estimator}, compiled"
+  if step in times:
+    result["efficiency"] = _efficiency(times, step)
+  return result
+
+
+def measure_scaling(flag_values: flags.FlagValues) -> list[dict[str, Any]]:
+  """Measures the compiled step and its bound over sizes of the problem."""
+  points = []
+  for flag, what in _SCALES.items():
+    for value in _values(flag_values, flag):
+      side = value if flag == "image_sizes" else None
+      canvas = (side, side) if side else flag_values.canvas_size
+      air_config = configuration.air_config_for(flag_values, canvas)
+      model, training = air_config.model, air_config.training
+      if flag == "batch_sizes":
+        training = dataclasses.replace(training, batch_size=value)
+      elif flag == "steps":
+        model = dataclasses.replace(model, num_steps=value)
+      trainer = Trainer(
+        config.AIRConfig(model, air_config.prior, training),
+        # What the images show takes no time.
+        np.zeros([training.batch_size, *canvas], np.uint8),
+      )
+      times = milliseconds(
+        {"step": lambda n, t=trainer: train(t, n), **_bound_functions(trainer)},
+        flag_values.repetitions,
+        flag_values.iterations_per_repetition,
+      )
+      points.append(
+        {
+          "varied": what,
+          "value": value,
+          "milliseconds_per_iteration": times,
+          "efficiency": _efficiency(times, "step"),
+        }
+      )
+  return points
+
+
+def measure_starts(flag_values: flags.FlagValues) -> list[dict[str, Any]]:
+  """Starts training in new processes, the first without generated images."""
+  settings = [
+    flag_values[flag.name].serialize()
+    for group in ("data", "model", "prior", "training")
+    for flag in flag_values.flags_by_module_dict().get(group, [])
+  ]
+  with tempfile.TemporaryDirectory() as cache:
+    return [
+      json.loads(
+        _python(
+          "experiments.startup",
+          *settings,
+          f"--data_cache={cache}",
+          f"--started={time.monotonic()}",
+        )
+      )
+      for _ in range(1 + flag_values.starts)
+    ]
+
+
+def _python(module: str, *arguments: str, **environment: str) -> str:
+  """Runs a module in a new process and returns what it printed."""
+  process = subprocess.run(
+    [sys.executable, "-m", module, *arguments],
+    env={**os.environ, **environment},
+    stdout=subprocess.PIPE,
+    text=True,
+    check=False,
+  )
+  if process.returncode:
+    raise UsageError(f"{module} ended with status {process.returncode}")
+  return process.stdout
+
+
+def _values(flag_values: flags.FlagValues, name: str) -> tuple[int, ...]:
+  values = flag_values[name].value
+  if any(value < 1 for value in values):
+    raise UsageError(f"{name} is {values}, expected numbers from 1")
+  return values
+
+
+def _of_threads(flag_values: flags.FlagValues) -> dict[int, Any]:
+  """Returns what is measured with each number of threads."""
+  scaling = any(_values(flag_values, name) for name in _SCALES)
+  all_threads = _values(flag_values, "threads")
+  if not all_threads:
+    here = measure_scaling if scaling else measure
+    return {machine.describe()["threads"]: here(flag_values)}
+  # TensorFlow's threads cannot be changed once it has begun.
+  settings = [
+    flag_values[name].serialize()
+    for name in flag_values
+    if name not in _OF_ALL_THREADS and not flag_values[name].using_default_value
+  ]
+  results = {}
+  with tempfile.TemporaryDirectory() as folder:
+    flagfile, path = (pathlib.Path(folder, n) for n in ("flags", "json"))
+    flagfile.write_text("\n".join(settings), encoding="utf-8")
+    for threads in all_threads:
+      names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+      _python(
+        "experiments.benchmark",
+        f"--flagfile={flagfile}",
+        "--starts=0",
+        f"--json={path}",
+        **dict.fromkeys((*names, "OMP_NUM_THREADS"), str(threads)),
+      )
+      [results[threads]] = json.loads(path.read_text())["threads"].values()
+  return results
+
+
+def _spread(values: Sequence[float]) -> str:
+  return f"{min(values):9.1f}{statistics.median(values):9.1f}{max(values):9.1f}"
+
+
+def format_table(result: Mapping[str, Any]) -> str:
+  """Returns what `measure` measured, as text."""
+  lines = [f"{'milliseconds per iteration':<36s}      min   median      max"]
+  times = result["milliseconds_per_iteration"]
+  lines += [f"  {name:<34s}{_spread(values)}" for name, values in times.items()]
+  gflop = result["gflop_of_products"]
+  median = statistics.median(times["products"])
+  lines.append(
+    f"products: {gflop:.2f} GFLOP, {1e3 * gflop / median:.0f} GFLOP/s"
+  )
+  lines += [
+    f"{estimator}: compiled {ratio:.2f} times as fast as plain,"
+    f" {1e3 / statistics.median(times[f'{estimator}, compiled']):.1f}"
+    " iterations/s"
+    for estimator, ratio in result["speedup"].items()
+  ]
+  if "efficiency" in result:
+    lines.append(f"efficiency: {result['efficiency']:.2f}")
+  seconds = statistics.median(result["evaluation_seconds"])
+  images = result["evaluation_images"]
+  lines.append(
+    f"evaluation: {images} images in {seconds:.2f} s,"
+    f" {images / seconds:.0f} images/s"
+  )
+  return "\n".join(lines)
+
+
+def format_scaling(points: Sequence[Mapping[str, Any]]) -> str:
+  """Returns what `measure_scaling` measured, as text."""
+  lines = [f"{'milliseconds per iteration':<36s}      min   median      max"]
+  for point in points:
+    lines.append(
+      f"  {point['value']} {point['varied']}, efficiency"
+      f" {point['efficiency']:.2f}"
+    )
+    lines += [
+      f"    {name:<32s}{_spread(values)}"
+      for name, values in point["milliseconds_per_iteration"].items()
+    ]
+  return "\n".join(lines)
+
+
+def format_starts(starts: Sequence[Mapping[str, Any]]) -> str:
+  """Returns what `measure_starts` measured, as text."""
+  lines = [
+    "seconds since the start of the process, MiB at most by then",
+    f"  {'end of':<18s}{'first start':>20s}{'later, medians':>20s}",
+  ]
+  first, *later = starts
+  for phase in first:
+    cells = [first[phase]]
+    if later:
+      cells.append(
+        {
+          key: statistics.median(start[phase][key] for start in later)
+          for key in first[phase]
+        }
+      )
+    lines.append(
+      f"  {phase:<18s}"
+      + "".join(
+        f"{c['seconds']:12.1f} s{c['peak_memory_mib']:6.0f}" for c in cells
+      )
+    )
+  return "\n".join(lines)
+
+
+def _panels(
+  of_threads: Mapping[int, Sequence[Mapping[str, Any]]],
+) -> dict[str, dict[str, dict[int, float]]]:
+  """Returns what `charts.curves` draws: medians over what was varied."""
+  panels: dict[str, dict[str, dict[int, float]]] = {}
+  for threads, points in of_threads.items():
+    for point in points:
+      times = {
+        name: statistics.median(values)
+        for name, values in point["milliseconds_per_iteration"].items()
+      }
+      title = f"milliseconds per iteration, by {point['varied']}"
+      panel = panels.setdefault(title, {})
+      for name, time_of in (
+        ("step", times["step"]),
+        ("bound", times["products"] + times["state pass"]),
+      ):
+        series = panel.setdefault(f"{name}, {threads} threads", {})
+        series[point["value"]] = time_of
+  return panels
+
+
+def main(flag_values: flags.FlagValues) -> None:
+  """Measures, prints and writes."""
+  for name in ("json", "figure"):
+    if flag_values[name].value:
+      launcher.output_file(name, flag_values[name].value)
+  of_threads = _of_threads(flag_values)
+  scaling = any(isinstance(result, list) for result in of_threads.values())
+  result: dict[str, Any] = {
+    "machine": machine.describe(),
+    "threads": of_threads,
+  }
+  for threads, measurements in of_threads.items():
+    print(f"{threads} threads")
+    print((format_scaling if scaling else format_table)(measurements))
+  if flag_values.starts and not scaling:
+    result["starts"] = measure_starts(flag_values)
+    print(format_starts(result["starts"]))
   if flag_values.json:
-    files.write_json(
-      pathlib.Path(flag_values.json),
-      {
-        "processors": os.cpu_count(),
-        "milliseconds_per_iteration": times,
-        "ratios": ratios,
-        "median_ratio": statistics.median(ratios),
-        "first_call_seconds": compile_seconds,
-        "evaluation_seconds": evaluation_seconds,
-        "evaluation_images": len(dataset.validation.images),
-        "peak_memory_mib": memory,
-      },
+    files.write_json(pathlib.Path(flag_values.json), result)
+  if scaling and flag_values.figure:
+    figures.save(
+      charts.curves(_panels(of_threads), x_label=""),
+      pathlib.Path(flag_values.figure),
     )
 
 

@@ -6,11 +6,12 @@ import platform
 import subprocess
 from typing import Any
 
-import tensorflow as tf
-
 
 def describe() -> dict[str, Any]:
   """Returns what a run's speed, and perhaps its last bits, depend on."""
+  # Here, for `threads` is asked for before TensorFlow may be imported.
+  import tensorflow as tf
+
   cpuinfo = pathlib.Path("/proc/cpuinfo")
   models = [
     line.partition(":")[2].strip()
@@ -21,9 +22,7 @@ def describe() -> dict[str, Any]:
   return {
     "processor": models[0] if models else platform.processor(),
     "processors": os.cpu_count(),
-    "threads": (
-      int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0)) or processors()
-    ),
+    "threads": threads(),
     "gpus": [
       tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
       for gpu in gpus
@@ -31,6 +30,11 @@ def describe() -> dict[str, Any]:
     "tensorflow": tf.__version__,
     "commit": _commit(),
   }
+
+
+def threads() -> int:
+  """Returns how many threads TensorFlow computes with."""
+  return int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0)) or processors()
 
 
 def processors() -> int:
