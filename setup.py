@@ -7,7 +7,7 @@ import setuptools
 _README = pathlib.Path(__file__).parent / "README.md"
 
 _CLUSTER = ["ray>=2.50,<3", "rich>=13"]  # for experiments.sweep
-_TEST = ["hypothesis>=6", "pytest>=8", "pytest-xdist>=3", *_CLUSTER]
+_TEST = ["hypothesis>=6", "pytest>=8", "pytest-xdist>=3.8", *_CLUSTER]
 _DEV = ["ruff>=0.6", "mypy>=1.11"]
 
 setuptools.setup(

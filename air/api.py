@@ -39,8 +39,10 @@ class TrainedModel:
     self.network = network
     self.iteration = iteration
     self._evaluator = Evaluator(network)
-    self._infer = tf.function(functools.partial(scenes.infer, network))
-    self._sample = tf.function(functools.partial(scenes.sample, network))
+    # Nothing here needs AutoGraph, and without it tracing takes two thirds.
+    function = functools.partial(tf.function, autograph=False)
+    self._infer = function(functools.partial(scenes.infer, network))
+    self._sample = function(functools.partial(scenes.sample, network))
 
   @property
   def image_size(self) -> tuple[int, ...]:

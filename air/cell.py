@@ -24,6 +24,9 @@ class CellState(NamedTuple):
     presence: `[B, 1]`, z_pres of the last step; ones at first, and after every
       step of the cell (see `AIRCell`).
     lstm: `snt.LSTMState`, hidden and cell, each `[B, lstm_size]`.
+
+  Before the first step, the last four are the same for all images: B is 1, and
+  their products with the weights are computed once.
   """
 
   images: tf.Tensor
@@ -150,11 +153,10 @@ class AIRCell(snt.RNNCore):
       name="what_head",
     )
 
-  def initial_state(self, batch_size: int, images: tf.Tensor) -> CellState:
+  def initial_state(self, images: tf.Tensor) -> CellState:
     """Encodes the images, once for all steps.
 
     Args:
-      batch_size: B.
       images: `[B, H, W]` in [0, 1].
 
     Returns:
@@ -168,10 +170,10 @@ class AIRCell(snt.RNNCore):
       image_gates=self.lstm.constant_gates(
         encoding, fed_back if config.latent_feedback else 0
       ),
-      what=tf.zeros([batch_size, config.what_size]),
-      where=tf.zeros([batch_size, config.where_size]),
-      presence=tf.ones([batch_size, 1]),
-      lstm=self.initial_lstm_state(batch_size),
+      what=tf.zeros([1, config.what_size]),
+      where=tf.zeros([1, config.where_size]),
+      presence=tf.ones([1, 1]),
+      lstm=self.initial_lstm_state(1),
     )
 
   def squash(self, where: tf.Tensor) -> tf.Tensor:
@@ -232,7 +234,7 @@ class AIRCell(snt.RNNCore):
     next_state = prev_state._replace(
       what=what,
       where=squashed,
-      presence=tf.ones_like(prev_state.presence),
+      presence=tf.ones_like(what[:, :1]),
       lstm=lstm_state,
     )
     return output, next_state

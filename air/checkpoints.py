@@ -8,7 +8,6 @@ on disk.
 
 import hashlib
 import json
-import os
 import pathlib
 import re
 import shutil
@@ -47,6 +46,7 @@ def save(
 
   Raises:
     DivergedError: if a variable is not finite; nothing is written.
+    OSError: if it cannot be written; what was there before is kept.
   """
   path = folder / _name(int(trainer.iteration.numpy()))
   broken = [
@@ -58,21 +58,14 @@ def save(
     raise DivergedError(f"not saved, for {broken[0]} is not finite")
   folder.mkdir(parents=True, exist_ok=True)
   files.remove_partial(folder)
-  temporary = folder / f"{files.PARTIAL}{path.name}"
-  temporary.mkdir()
-  tf.train.Checkpoint(trainer=trainer).write(str(temporary / _PREFIX))
-  files.write_json(temporary / _CLOCK, {"seconds": seconds})
-  sums = {}
-  for file in sorted(temporary.iterdir()):
-    sums[file.name] = _sha256(file)
-    with open(file, "rb") as handle:
-      os.fsync(handle.fileno())
-  files.write_json(temporary / _MANIFEST, sums)
-  files.sync_folder(temporary)
-  if path.exists():  # of the same iteration, perhaps damaged
-    shutil.rmtree(path)
-  os.rename(temporary, path)
-  files.sync_folder(folder)
+  with files.new_folder(path) as temporary:
+    with files.tensorflow_errors(path):
+      tf.train.Checkpoint(trainer=trainer).write(str(temporary / _PREFIX))
+    files.write_json(temporary / _CLOCK, {"seconds": seconds})
+    sums = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
+    files.write_json(temporary / _MANIFEST, sums)
+    if path.exists():  # of the same iteration, perhaps damaged
+      shutil.rmtree(path)
   # Newer ones were passed over as damaged when the run went on from an older.
   others = [p for p in find(folder) if p != path]
   newer = [p for p in others if p.name > path.name]

@@ -175,6 +175,10 @@ class ModelConfig:
       *("hidden_sizes", "presence_hidden_sizes", "baseline_hidden_sizes"),
     )
     _require(
+      len(self.hidden_sizes) > 0,
+      "hidden_sizes", self.hidden_sizes, "at least one layer",
+    )  # fmt: skip
+    _require(
       all(
         g <= i for g, i in zip(self.glimpse_size, self.image_size, strict=True)
       ),
@@ -258,7 +262,8 @@ class PriorConfig:
     )
     _check(self, "more than 0", lambda v: v > 0, *stds)
     probabilities = ("steps_prior_initial", "steps_prior_final")
-    _check(self, "in (0, 1]", lambda v: 0 < v <= 1, *probabilities)
+    # Smaller numbers have no logarithm where float64 has no subnormals.
+    _check(self, "in [1e-300, 1]", lambda v: 1e-300 <= v <= 1, *probabilities)
     iterations = (
       *("where_scale_prior_hold", "where_scale_prior_anneal"),
       *("steps_prior_hold", "steps_prior_anneal"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from air import scenes
+from air import files, scenes
 from air.model import AIRModel
 from air.scenes import BATCH_SIZE, Scenes
 
@@ -35,6 +35,7 @@ def save(
 
   Raises:
     InputError: if they are not T + 1 probabilities whose sum is 1.
+    OSError: if it cannot be written.
   """
   probs = scenes.count_probs_for(model, count_probs)
 
@@ -46,15 +47,16 @@ def save(
   module.variables_of_model = model.model_variables
   signatures = {
     "infer": tf.function(
-      functools.partial(_infer, model)
+      functools.partial(_infer, model), autograph=False
     ).get_concrete_function(
       tf.TensorSpec([None, *size], tf.float32, "images"), scalar("seed")
     ),
     "sample": tf.function(
-      functools.partial(_sample, model, probs)
+      functools.partial(_sample, model, probs), autograph=False
     ).get_concrete_function(scalar("n"), scalar("seed")),
   }
-  tf.saved_model.save(module, str(folder), signatures)
+  with files.tensorflow_errors(folder):
+    tf.saved_model.save(module, str(folder), signatures)
 
 
 def _infer(

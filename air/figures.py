@@ -1,19 +1,18 @@
-"""The pictures of the blog post. Besides `air.charts`, all of matplotlib."""
+"""The pictures of the blog post. Besides `air.charts`, all of matplotlib.
+
+They are made without pyplot, which needs a backend and keeps what it makes.
+"""
 
 import pathlib
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import numpy as np
 from matplotlib import lines, patches
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
@@ -32,7 +31,7 @@ _ANNOTATED_SIDE = 200  # pixels, about
 
 
 def save(figure: Figure, path: pathlib.Path) -> np.ndarray:
-  """Draws a figure, writes it as PNG and closes it.
+  """Draws a figure and writes it as PNG.
 
   Args:
     figure: to be drawn.
@@ -41,14 +40,11 @@ def save(figure: Figure, path: pathlib.Path) -> np.ndarray:
   Returns:
     `[H, W, 3]` uint8, the same picture.
   """
-  try:
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    rgb = np.asarray(canvas.buffer_rgba())[..., :3].copy()
-    with files.replacing(path) as temporary:
-      Image.fromarray(rgb).save(temporary, format="png")
-  finally:
-    plt.close(figure)
+  canvas = FigureCanvasAgg(figure)
+  canvas.draw()
+  rgb = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+  with files.replacing(path) as temporary:
+    Image.fromarray(rgb).save(temporary, format="png")
   return rgb
 
 
@@ -72,13 +68,10 @@ def progress(
   boxes = transformer.boxes(output.steps.window, image_size).numpy()
   probs = output.num_steps_posterior().probs().numpy()  # [B, T + 1]
   rows = 1 + 2 * num_steps
-  figure, axes = plt.subplots(
-    rows,
-    num_images,
-    figsize=(1.15 * num_images, 1.25 * rows),
-    squeeze=False,
-    layout="constrained",
+  figure = Figure(
+    figsize=(1.15 * num_images, 1.25 * rows), layout="constrained"
   )
+  axes = figure.subplots(rows, num_images, squeeze=False)
 
   def show(row, column, image):
     axis = axes[row, column]
@@ -121,7 +114,8 @@ def accuracy_curve(evaluations: Sequence[Mapping]) -> Figure:
     evaluations: as in `metrics.jsonl`, with `iteration`, `count_accuracy` and
       `count_accuracy_mode`.
   """
-  figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
+  figure = Figure(figsize=(6, 4), layout="constrained")
+  axis = figure.subplots()
   iterations = [e["iteration"] for e in evaluations]
   for key, label in (
     ("count_accuracy", "n sampled from q(n|x)"),
@@ -190,10 +184,11 @@ def sheet(
     [(0, 0), (0, 0), (1, 1), (1, 1)],
     constant_values=0.4,
   )
-  figure, axis = plt.subplots(
+  figure = Figure(
     figsize=(1.0 + 1.1 * columns, 0.5 + 1.1 * rows * height / width),
     layout="constrained",
   )
+  axis = figure.subplots()
   # Edges at whole numbers, one for each image.
   axis.imshow(
     tiles.transpose(0, 2, 1, 3).reshape(rows * (height + 2), -1),
@@ -230,14 +225,10 @@ def accuracy_curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
   """
   columns = min(len(panels), 3)
   rows = -(-len(panels) // columns)
-  figure, axes = plt.subplots(
-    rows,
-    columns,
-    figsize=(1.0 + 4.0 * columns, 0.5 + 3.2 * rows),
-    sharey=True,
-    squeeze=False,
-    layout="constrained",
+  figure = Figure(
+    figsize=(1.0 + 4.0 * columns, 0.5 + 3.2 * rows), layout="constrained"
   )
+  axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
   styles: dict[bool, dict[str, Any]] = {
     True: {"color": _SUCCESS_COLOUR, "linestyle": "-", "linewidth": 0.8},
     False: {"color": _FAILURE_COLOUR, "linestyle": "--", "linewidth": 0.8},
@@ -283,13 +274,8 @@ def gradient_variances(records: Sequence[Mapping]) -> Figure:
   iterations = sorted({record["iteration"] for record in records})
   groups = list(records[0]["groups"])
   estimators = list(dict.fromkeys(record["estimator"] for record in records))
-  figure, axes = plt.subplots(
-    1,
-    len(groups),
-    figsize=(1.0 + 4.0 * len(groups), 4.5),
-    sharey=True,
-    layout="constrained",
-  )
+  figure = Figure(figsize=(1.0 + 4.0 * len(groups), 4.5), layout="constrained")
+  axes = figure.subplots(1, len(groups), sharey=True)
   styles = {"drawn": ("-", "o"), "fixed": (":", "s")}
   colours = dict(zip(estimators, _ESTIMATOR_COLOURS, strict=False))
   positions = np.arange(len(iterations))
@@ -346,7 +332,8 @@ def scan_policy(windows: np.ndarray, num_steps: np.ndarray) -> Figure:
     windows: `[N, T, 4]`, (sx, tx, sy, ty) of each image's steps.
     num_steps: `[N]`, how many of them exist.
   """
-  figure, axis = plt.subplots(figsize=(4.5, 4.5), layout="constrained")
+  figure = Figure(figsize=(4.5, 4.5), layout="constrained")
+  axis = figure.subplots()
   _draw_scan_policy(axis, windows, num_steps)
   return figure
 
@@ -361,13 +348,8 @@ def scan_policies(
   """
   columns = min(len(panels), 5)
   rows = -(-len(panels) // columns)
-  figure, axes = plt.subplots(
-    rows,
-    columns,
-    figsize=(3.8 * columns, 4.4 * rows),
-    squeeze=False,
-    layout="constrained",
-  )
+  figure = Figure(figsize=(3.8 * columns, 4.4 * rows), layout="constrained")
+  axes = figure.subplots(rows, columns, squeeze=False)
   for axis, (title, steps) in zip(axes.flat, panels.items(), strict=False):
     _draw_scan_policy(axis, *steps)
     axis.set_title(title, fontsize=10, pad=26)
@@ -385,7 +367,7 @@ def _draw_scan_policy(
   for step in range(max_steps):
     x, y = policy.centres(windows[num_steps > step, step]).T
     density = np.histogram2d(y, x, bins=(bins, bins))[0]
-    colour = np.array(matplotlib.colors.to_rgb(_colour(step)))
+    colour = np.array(to_rgb(_colour(step)))
     rgb += (density / max(density.max(), 1.0))[..., None] ** 0.5 * colour
   axis.imshow(np.clip(rgb, 0.0, 1.0), extent=(-1, 1, 1, -1))
   axis.set(xlabel="x of the glimpse's centre", ylabel="y")

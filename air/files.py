@@ -1,6 +1,7 @@
 """Files that appear whole or not at all: write, then rename."""
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -8,6 +9,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from typing import Any
+
+import tensorflow as tf
 
 # What the name of a file that is not complete begins with.
 PARTIAL = ".partial-"
@@ -20,18 +23,23 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
   Args:
     path: of the file; its folder is made if need be. What was there before
       stays until the new file is complete and on disk.
+
+  Raises:
+    OSError: if it cannot be written; it names `path`.
   """
   path.parent.mkdir(parents=True, exist_ok=True)
-  handle, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL)
+  with _naming(path):
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL)
   os.close(handle)
   temporary = pathlib.Path(name)
   try:
-    yield temporary
-    with open(temporary, "rb") as file:
-      os.fsync(file.fileno())
-    temporary.chmod(0o666 & ~_umask())
-    os.replace(temporary, path)
-    sync_folder(path.parent)
+    with _naming(path, temporary):
+      yield temporary
+      with open(temporary, "rb") as file:
+        os.fsync(file.fileno())
+      temporary.chmod(0o666 & ~_umask())
+      os.replace(temporary, path)
+      sync_folder(path.parent)
   finally:
     temporary.unlink(missing_ok=True)
 
@@ -45,21 +53,69 @@ def new_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
       is in is made if need be.
 
   Raises:
-    OSError: if there is something at `path` already; that stays as it was.
+    OSError: if there is something at `path` already, which stays as it was; or
+      if it cannot be written. It names `path`, or what in it.
   """
   path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = pathlib.Path(tempfile.mkdtemp(dir=path.parent, prefix=PARTIAL))
+  with _naming(path):
+    name = tempfile.mkdtemp(dir=path.parent, prefix=PARTIAL)
+  temporary = pathlib.Path(name)
   try:
-    yield temporary
-    for file in temporary.rglob("*"):
-      if file.is_file():
-        with open(file, "rb") as handle:
-          os.fsync(handle.fileno())
-    temporary.chmod(0o777 & ~_umask())
-    os.rename(temporary, path)
-    sync_folder(path.parent)
+    with _naming(path, temporary):
+      yield temporary
+      for file in temporary.rglob("*"):
+        if file.is_file():
+          with open(file, "rb") as handle:
+            os.fsync(handle.fileno())
+      sync_folder(temporary)
+      temporary.chmod(0o777 & ~_umask())
+      os.rename(temporary, path)
+      sync_folder(path.parent)
   finally:
     shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _naming(
+  path: pathlib.Path, temporary: pathlib.Path | None = None
+) -> Iterator[None]:
+  """Has errors name what was to be written.
+
+  A write that fails names no file, and everything else the temporary one.
+
+  Args:
+    path: to be written.
+    temporary: where it is until it is complete; None: nowhere yet.
+  """
+  try:
+    yield
+  except OSError as error:
+    name = path
+    # The name may also be a file's number.
+    if temporary is not None and isinstance(error.filename, str | bytes):
+      name = pathlib.Path(os.fsdecode(error.filename))
+      if name.is_relative_to(temporary):
+        name = path / name.relative_to(temporary)
+    raise OSError(
+      error.errno or errno.EIO, error.strerror or str(error), str(name)
+    ) from error
+
+
+@contextlib.contextmanager
+def tensorflow_errors(path: pathlib.Path) -> Iterator[None]:
+  """Has errors of TensorFlow's files be OSErrors.
+
+  Args:
+    path: that it writes to, which they name.
+  """
+  try:
+    yield
+  except tf.errors.OpError as error:
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+      number, message = errno.ENOSPC, os.strerror(errno.ENOSPC)
+    else:
+      number, message = errno.EIO, " ".join(error.message.split())
+    raise OSError(number, message, str(path)) from error
 
 
 def sync_folder(folder: pathlib.Path) -> None:

@@ -212,7 +212,7 @@ class AIRModel(snt.Module):
     self, images: tf.Tensor, step_noise: noise.Noise
   ) -> cell_lib.CellOutput:
     """Returns the outputs of the cell, `[T, B, ...]`."""
-    state = self.cell.initial_state(step_noise.what.shape[1], images)
+    state = self.cell.initial_state(images)
     outputs = []
     for step in range(self.config.model.num_steps):
       noise_of_step = tree.map_structure(lambda n, i=step: n[i], step_noise)

@@ -13,6 +13,10 @@ import tensorflow as tf
 
 from air.noise import RNG_ALGORITHM, fold_in
 
+# Of a Gaussian: far below the spacing of float32 around any sample that means
+# something, and its square and logarithm, and their gradients, are finite.
+_SMALLEST_SCALE = 1e-15
+
 
 class FanInNormal(snt.initializers.Initializer):
   """Truncated normal with standard deviation 1 / sqrt(fan-in).
@@ -186,8 +190,9 @@ class LSTM(snt.Module):
 
     Args:
       constant_gates: `[B, 4 H]`, see the method of this name.
-      inputs: `[B, G]`, the part of the input that changes.
-      prev_state: of the step before, hidden and cell `[B, H]`.
+      inputs: `[B, G]`, the part of the input that changes, or `[1, G]`, the
+        same for all of the batch.
+      prev_state: of the step before, hidden and cell `[B, H]` or `[1, H]`.
 
     Returns:
       The next state, whose `hidden` is the output.
@@ -239,7 +244,7 @@ class GaussianParams(snt.Module):
     location, raw_scale = tf.split(self._mlp(inputs), 2, axis=-1)
     return (
       location + self._location_bias,
-      tf.nn.softplus(raw_scale + self._scale_bias),
+      tf.maximum(tf.nn.softplus(raw_scale + self._scale_bias), _SMALLEST_SCALE),
     )
 
 

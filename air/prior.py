@@ -17,6 +17,8 @@ from air import config as config_lib
 # Logarithms are floored here: far below the smallest float32 (e^-103), so that
 # no probability changes, and finite, so that 0 * log 0 and its gradient are.
 _LOG_ZERO = -1e4
+# Compression leaves nothing of what is below, and its products do not overflow.
+_LOWEST_LOGIT = -1e30
 
 
 class Priors(NamedTuple):
@@ -278,6 +280,7 @@ def compress_below(logits: tf.Tensor, bound: float) -> tf.Tensor:
   """
   if not bound:
     return logits
+  logits = tf.maximum(logits, _LOWEST_LOGIT)
   excess = tf.nn.relu(-logits - bound)
   return tf.maximum(logits, -bound) - bound * excess / (bound + excess)
 

@@ -5,8 +5,9 @@ out; so they are here, with the validation images as `test`: a run of either
 code overlays the other's in one chart.
 """
 
+import contextlib
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -65,23 +66,39 @@ class SummaryWriter:
   """Writes the event file of a run."""
 
   def __init__(self, run_dir: pathlib.Path):
-    """Opens a new event file in the run's folder."""
-    self._writer = tf.summary.create_file_writer(str(run_dir))
+    """Opens a new event file in the run's folder.
+
+    Methods raise OSError if it cannot be written. TensorFlow does not notice
+    if only the last part of an event does not fit on a disk; what is written
+    next does not fit either, and `drop_after` removes such a part.
+    """
+    self._folder = run_dir
+    with files.tensorflow_errors(run_dir):
+      self._writer = tf.summary.create_file_writer(str(run_dir))
+
+  @contextlib.contextmanager
+  def _at(self, iteration: int) -> Iterator[None]:
+    """Has what is written in its body be of an iteration."""
+    with (
+      files.tensorflow_errors(self._folder),
+      self._writer.as_default(step=iteration),
+    ):
+      yield
 
   def scalars(self, values: Mapping[str, float], iteration: int) -> None:
     """Writes a scalar for each tag."""
-    with self._writer.as_default(step=iteration):
+    with self._at(iteration):
       for tag, value in values.items():
         tf.summary.scalar(tag, value)
 
   def image(self, tag: str, rgb: np.ndarray, iteration: int) -> None:
     """Writes an image `[H, W, 3]` uint8."""
-    with self._writer.as_default(step=iteration):
+    with self._at(iteration):
       tf.summary.image(tag, rgb[None])
 
   def text(self, tag: str, markdown: str, iteration: int) -> None:
     """Writes a text in Markdown."""
-    with self._writer.as_default(step=iteration):
+    with self._at(iteration):
       tf.summary.text(tag, markdown)
 
   def hparams(self, settings: Mapping[str, Any], name: str) -> None:
@@ -95,7 +112,7 @@ class SummaryWriter:
       flag: value if isinstance(value, (bool, int, float, str)) else str(value)
       for flag, value in settings.items()
     }
-    with self._writer.as_default(step=0):
+    with self._at(0):
       hparams.hparams(values, trial_id=name)
 
   def gradients(
@@ -111,7 +128,7 @@ class SummaryWriter:
       gradients: in each of them.
       iteration: at which they were taken.
     """
-    with self._writer.as_default(step=iteration):
+    with self._at(iteration):
       for variable, gradient in zip(variables, gradients, strict=True):
         name = variable.name.split(":")[0]
         tf.summary.histogram(f"gradient/{name}", gradient)
@@ -120,11 +137,13 @@ class SummaryWriter:
 
   def flush(self) -> None:
     """Brings everything written so far to the file."""
-    self._writer.flush()
+    with files.tensorflow_errors(self._folder):
+      self._writer.flush()
 
   def close(self) -> None:
     """Flushes and closes the file."""
-    self._writer.close()
+    with files.tensorflow_errors(self._folder):
+      self._writer.close()
 
 
 def read_scalars(
@@ -194,6 +213,7 @@ def drop_after(run_dir: pathlib.Path, iteration: int) -> None:
       continue
     with (
       files.replacing(path) as temporary,
+      files.tensorflow_errors(path),
       tf.io.TFRecordWriter(str(temporary)) as writer,
     ):
       for record in kept:

@@ -35,7 +35,6 @@ class StepMetrics(NamedTuple):
     learning_signal: the mean of what multiplies the score, not centred; zero
       without one.
     signal_variance: its variance, nats squared; zero without one.
-    gradient_norm: of the model's gradient, over all of its variables.
   """
 
   loss: tf.Tensor
@@ -47,7 +46,6 @@ class StepMetrics(NamedTuple):
   baseline_loss: tf.Tensor
   learning_signal: tf.Tensor
   signal_variance: tf.Tensor
-  gradient_norm: tf.Tensor
 
 
 @functools.lru_cache(maxsize=2)
@@ -112,8 +110,10 @@ class Trainer(tf.Module):
     self.iteration = tf.Variable(0, trainable=False, dtype=tf.int64)
     self._images = images
     self._seed = tf.constant([training.seed, _NOISE_STREAM])
-    self._run = tf.function(self._iterate, jit_compile=jit_compile)
-    self._gradients = tf.function(self._gradients_of_batch)
+    self._run = tf.function(
+      self._iterate, jit_compile=jit_compile, autograph=False
+    )
+    self._gradients = tf.function(self._gradients_of_batch, autograph=False)
 
   def train(self, num_iterations: int) -> StepMetrics:
     """Runs iterations and returns the means of their metrics, as numbers.
@@ -280,7 +280,6 @@ class Trainer(tf.Module):
       baseline_loss=objective.baseline_loss,
       learning_signal=objective.learning_signal,
       signal_variance=objective.signal_variance,
-      gradient_norm=tf.linalg.global_norm(gradients[:num_model_variables]),
     )
     return (
       metrics,

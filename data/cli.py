@@ -30,7 +30,8 @@ def run(argv: Sequence[str] | None = None) -> int:
     argv: the command line; by default this process's.
 
   Returns:
-    The exit status: 0, or 2 after bad input, reported in one line on stderr.
+    The exit status: 0; 2 after bad input, or 1 if a file cannot be read or
+    written, reported in one line on stderr.
   """
   argv = list(sys.argv if argv is None else argv)
   flag_values = flags.FlagValues()
@@ -48,7 +49,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     if message.split(" ")[0] in flag_values:
       message = f"--{message}"
     print(f"multi_mnist: {message}", file=sys.stderr)
-    return 2
+    return 1 if isinstance(error.__cause__, OSError) else 2
   return 0
 
 
@@ -104,6 +105,15 @@ def _main(values: dict[str, Any]) -> None:
     f'"{preview}"',
     "a name ending in .png",
   )
+  for flag, name in (("out", out), ("preview", preview)):
+    path = pathlib.Path(name).expanduser().absolute()
+    there = next(p for p in path.parents if p.exists())
+    require(
+      there.is_dir() and (not name or not path.is_dir()),
+      flag,
+      f'"{name}"',
+      "the name of a file in a folder",
+    )
   spec = MultiMNISTSpec(
     canvas_size=_numbers(values, "canvas_size", int),
     counts=_numbers(values, "counts", int),

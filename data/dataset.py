@@ -143,7 +143,8 @@ def load_arrays(path: pathlib.Path | str) -> Dataset:
   """
   path = pathlib.Path(path).expanduser()
   if not path.is_file():
-    raise DataError(f'data is "{path}", which does not exist; expected an npz')
+    what = "is a folder" if path.is_dir() else "does not exist"
+    raise DataError(f'data is "{path}", which {what}; expected an npz file')
   splits = {}
   required = ("train_images", "test_images")
   with read_npz(path, str(path), required) as npz:

@@ -197,6 +197,8 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
 
 def main(flag_values: flags.FlagValues) -> None:
   """Reads the runs, prints the table, writes figure and numbers."""
+  figure = launcher.output_file("figure", flag_values.figure)
+  numbers_file = launcher.output_file("json", flag_values.json)
   by_run = {}
   paths = [pathlib.Path(path).expanduser() for path in flag_values.runs]
   for name, path in runs.names("runs", paths).items():
@@ -207,15 +209,13 @@ def main(flag_values: flags.FlagValues) -> None:
     title: {name: run[tag] for name, run in by_run.items() if tag in run}
     for tag, title in _TITLES.items()
   }
-  figure = pathlib.Path(flag_values.figure).expanduser()
+  print(format_table(numbers))
   figures.save(
     charts.curves({title: found for title, found in panels.items() if found}),
     figure,
   )
-  json_file = pathlib.Path(flag_values.json).expanduser()
-  files.write_json(json_file, {"split": flag_values.split, "runs": numbers})
-  print(format_table(numbers))
-  print(f"figure:  {figure}\nnumbers: {json_file}")
+  files.write_json(numbers_file, {"split": flag_values.split, "runs": numbers})
+  print(f"figure:  {figure}\nnumbers: {numbers_file}")
 
 
 if __name__ == "__main__":

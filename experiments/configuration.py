@@ -187,6 +187,12 @@ def air_config_for(
   Raises:
     air_config.ConfigError: if a value cannot work.
   """
+  if min(image_size) < 2:
+    height, width = image_size
+    raise air_config.ConfigError(
+      f"data or --canvas_size gives images of {height}x{width} pixels, expected"
+      " at least 2x2"
+    )
   return air_config.AIRConfig(
     model=_from_flags(_PARTS["model"], flag_values, image_size=image_size),
     prior=_from_flags(_PARTS["prior"], flag_values),

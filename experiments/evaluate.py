@@ -204,8 +204,8 @@ def main(flag_values: flags.FlagValues) -> None:
     run.air.training.seed if flag_values.seed is None else flag_values.seed,
     flag_values.iwae_samples,
   )
-  files.write_json(run.evaluation, result)
   print(format_table(result))
+  files.write_json(run.evaluation, result)
 
 
 if __name__ == "__main__":

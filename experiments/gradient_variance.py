@@ -144,7 +144,7 @@ def _fit_baseline(
 ) -> None:
   """Trains the baseline alone, with the model as it is at an iteration."""
 
-  @tf.function
+  @tf.function(autograph=False)
   def step(batch, seed):
     *_, gradients = trainer.gradients(
       *trainer.batch(batch, seed), tf.constant(iteration, tf.int64)
@@ -164,7 +164,7 @@ def _fit_baseline(
 def _gradient_function(trainer: Trainer, iteration: int):
   """Returns a function of a batch and a seed to the gradient, `[P]`."""
 
-  @tf.function
+  @tf.function(autograph=False)
   def gradient(batch, seed):
     _, gradients, _ = trainer.gradients(
       *trainer.batch(batch, seed), tf.constant(iteration, tf.int64)
@@ -337,6 +337,7 @@ def _against_the_post(
 def main(flag_values: flags.FlagValues) -> int:
   """Measures, writes records and figure, prints tables, checks the means."""
   run = runs.load(runs.folder_of(flag_values))
+  out = launcher.output_folder("out", flag_values.out or str(run.folder))
   paths = _checkpoints(run, flag_values.iterations)
   images = evaluate.load_dataset_of(run, flag_values).train.images
   records = []
@@ -361,7 +362,7 @@ def main(flag_values: flags.FlagValues) -> int:
           "baseline": baselines[record["estimator"]],
         }
       )
-  out = pathlib.Path(flag_values.out or run.folder).expanduser()
+  print(format_tables(records))
   files.write_text(
     out / "gradient_variance.jsonl",
     "".join(json.dumps(record) + "\n" for record in records),
@@ -369,7 +370,6 @@ def main(flag_values: flags.FlagValues) -> int:
   figures.save(
     figures.gradient_variances(records), out / "gradient_variance.png"
   )
-  print(format_tables(records))
   wrong = disagreements(records)
   if wrong:
     print(

@@ -202,6 +202,8 @@ def differences(run: pathlib.Path, other: pathlib.Path) -> list[str]:
 
 def main(flag_values: flags.FlagValues) -> int:
   """Trains twice, kills once more and again, and compares."""
+  if flag_values.json:
+    launcher.output_file("json", flag_values.json)
   kills = flag_values.kills
   longest = max(
     flag_values.eval_every,
@@ -221,7 +223,7 @@ def main(flag_values: flags.FlagValues) -> int:
       f"keep_checkpoints is {flag_values.keep_checkpoints}, expected at least"
       f" {_MAX_CHECKPOINTS}"
     )
-  out = pathlib.Path(flag_values.out).expanduser()
+  out = launcher.output_folder("out", flag_values.out)
   if out.exists():
     raise UsageError(f"out is {out}, which exists; expected a new folder")
   out.mkdir(parents=True)

@@ -1,7 +1,9 @@
 """How every binary starts: flags in groups, and bad input in one clear line."""
 
+import errno
 import logging
 import os
+import pathlib
 import sys
 from collections.abc import Callable, Sequence
 
@@ -34,6 +36,9 @@ _USER_ERRORS = (
   UsageError,
   flags.Error,
 )
+# Errors that the request is not to blame for: the status is then 1, and the
+# same command works once they are mended.
+_NOT_OF_USAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 def run(
@@ -51,8 +56,8 @@ def run(
     argv: the command line; by default this process's.
 
   Returns:
-    0, or what `main` returned, or 2 after bad input, which is reported in one
-    line on stderr.
+    0, or what `main` returned; 2 after bad input, or 1 if a disk is full,
+    read-only or broken, which is reported in one line on stderr.
   """
   logging.basicConfig(format="%(message)s")
   argv = list(sys.argv if argv is None else argv)
@@ -65,16 +70,87 @@ def run(
         print(group_help)
     return 0
   try:
-    positional = flag_values(argv)[1:]
+    try:
+      positional = flag_values(argv)[1:]
+    except UnicodeDecodeError as error:
+      raise UsageError(f"--flagfile is not a text file: {error}") from error
     if positional:
       raise UsageError(f"unexpected argument {positional[0]!r}; see --help")
     return main(flag_values) or 0
   except KeyboardInterrupt:
     return 130
   except _USER_ERRORS as error:
-    message = " ".join(str(error).split())
+    message = str(error)
+    # It may also be a file's number, which tells nobody anything.
+    if isinstance(error, OSError) and isinstance(error.filename, str | bytes):
+      message = _of_file(error, flag_values)
+    message = " ".join(message.split())
     if message.split(" ")[0].rstrip(":") in flag_values:
       message = f"--{message}"
     binary = os.path.splitext(os.path.basename(argv[0]))[0]
     print(f"{binary}: {message}", file=sys.stderr)
-    return 2
+    return 1 if getattr(error, "errno", None) in _NOT_OF_USAGE else 2
+
+
+def _of_file(error: OSError, flag_values: flags.FlagValues) -> str:
+  """Returns what is wrong with a file, and the flag that names it if one does.
+
+  Args:
+    error: with the file's name.
+    flag_values: perhaps parsed.
+  """
+  file = pathlib.Path(os.fsdecode(error.filename)).absolute()
+  named = {}
+  for flag in flag_values:
+    value = flag_values[flag].value
+    for text in value if isinstance(value, list) else [value]:
+      if isinstance(text, str) and text:
+        path = pathlib.Path(text).expanduser().absolute()
+        if file.is_relative_to(path):
+          named[len(path.parts)] = f"{flag} is {text}, which cannot be used: "
+  longest = named[max(named)] if named else ""
+  return f"{longest}{error.filename}: {error.strerror}"
+
+
+def output_file(flag: str, value: str) -> pathlib.Path:
+  """Returns the file that a flag says will be written, before there is work.
+
+  Args:
+    flag: its name.
+    value: its value.
+
+  Raises:
+    UsageError: if it cannot be a file: it is a folder, or lies in a file.
+  """
+  path = pathlib.Path(value).expanduser()
+  if path.is_dir() or not value:
+    raise UsageError(f"{flag} is '{value}', expected the name of a file")
+  _check_parents(flag, path)
+  return path
+
+
+def output_folder(flag: str, value: str) -> pathlib.Path:
+  """Returns the folder that a flag says will be written to.
+
+  Args:
+    flag: its name.
+    value: its value.
+
+  Raises:
+    UsageError: if it cannot be a folder: it is a file, or lies in one.
+  """
+  if not value:
+    raise UsageError(f"{flag} is empty, expected the name of a folder")
+  path = pathlib.Path(value).expanduser()
+  if path.exists() and not path.is_dir():
+    raise UsageError(f"{flag} is {value}, which is a file; expected a folder")
+  _check_parents(flag, path)
+  return path
+
+
+def _check_parents(flag: str, path: pathlib.Path) -> None:
+  there = next(p for p in path.absolute().parents if p.exists())
+  if not there.is_dir():
+    raise UsageError(
+      f"{flag} is {path}, expected a place in a folder, but {there} is a file"
+    )

@@ -1,7 +1,6 @@
 """The runs of a sweep, configurations times seeds, and how far they are."""
 
 import dataclasses
-import json
 import pathlib
 import re
 import time
@@ -119,9 +118,9 @@ class SweepRun:
     if run.diverged.exists():
       self.state = "failed"
       self.error = run.diverged.read_text(encoding="utf-8").strip()
-    elif run.evaluation.exists():
-      end = json.loads(run.evaluation.read_text(encoding="utf-8"))
-      if (end["split"], end["iteration"]) == ("test", self.iterations):
+    else:
+      end = run.read_evaluation()
+      if (end.get("split"), end.get("iteration")) == ("test", self.iterations):
         self.state = "done"
 
 
@@ -221,6 +220,6 @@ def _checked(
       runs.check_same(before, now)
     elif not data.data:
       configuration.air_config_for(flag_values, data.canvas_size)
-  except (flags.Error, ConfigError, DataError) as error:
+  except (flags.Error, ConfigError, DataError, UnicodeDecodeError) as error:
     raise UsageError(f"configs holds {config!r}: {error}") from error
   return flag_values

@@ -161,7 +161,7 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
     UsageError: if a line is not a record.
   """
   records = []
-  lines = path.read_text(encoding="utf-8").splitlines()
+  lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
   for number, line in enumerate(lines, start=1):
     try:
       record = json.loads(line)

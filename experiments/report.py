@@ -70,7 +70,10 @@ def main(flag_values: flags.FlagValues) -> int:
   """Brings the document up to date, or checks whether it is."""
   output = pathlib.Path(flag_values.output).expanduser()
   results = pathlib.Path(flag_values.results).expanduser()
-  before = output.read_text(encoding="utf-8") if output.is_file() else ""
+  before = ""
+  if output.is_file():
+    # What is not text has no blocks.
+    before = output.read_text(encoding="utf-8", errors="replace")
   blocks = len(_BLOCK.findall(before))
   if not blocks == before.count(_OPEN) == before.count(_CLOSE) > 0:
     raise UsageError(

@@ -18,6 +18,7 @@ import dataclasses
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -30,7 +31,7 @@ from air import config as air_config
 from air import files, run_folder, summaries
 from air.training import DivergedError
 from data.dataset import Dataset, load_arrays, load_or_generate
-from experiments import configuration, machine
+from experiments import configuration, launcher, machine
 from experiments.launcher import UsageError
 
 LOG = "train.log"
@@ -94,16 +95,18 @@ class Run:
     return settings
 
   def read_metrics(self) -> list[dict[str, Any]]:
-    """Returns the evaluations during training, without one cut off."""
+    """Returns the evaluations during training, without damaged lines."""
     if not self.metrics.exists():
       return []
-    evaluations = []
-    for line in self.metrics.read_text(encoding="utf-8").splitlines():
-      try:
-        evaluations.append(json.loads(line))
-      except ValueError:
-        break
-    return evaluations
+    text = self.metrics.read_text(encoding="utf-8", errors="replace")
+    read = map(_read_object, text.splitlines())
+    return [evaluation for evaluation in read if "iteration" in evaluation]
+
+  def read_evaluation(self) -> dict[str, Any]:
+    """Returns the last evaluation; empty: there is none, or it is damaged."""
+    if not self.evaluation.exists():
+      return {}
+    return _read_object(self.evaluation.read_text("utf-8", errors="replace"))
 
   def write_metrics(self, evaluations: list[dict[str, Any]]) -> None:
     """Writes the evaluations during training."""
@@ -114,9 +117,26 @@ class Run:
     """Removes what was logged after the iteration that a run goes on from."""
     evaluations = self.read_metrics()
     kept = [e for e in evaluations if e["iteration"] <= iteration]
-    if len(kept) < len(evaluations):
+    lines = 0
+    if self.metrics.exists():
+      lines = self.metrics.read_bytes().count(b"\n")
+    if lines > len(evaluations):
+      logging.warning(
+        "%s is damaged: going on without %d of its %d lines",
+        *(self.metrics, lines - len(evaluations), lines),
+      )
+    if len(kept) < lines:
       self.write_metrics(kept)
     summaries.drop_after(self.folder, iteration)
+
+
+def _read_object(text: str) -> dict[str, Any]:
+  """Returns what JSON says; empty: it is damaged."""
+  try:
+    value = json.loads(text)
+  except ValueError:
+    return {}
+  return value if isinstance(value, dict) else {}
 
 
 def load_dataset(
@@ -178,13 +198,9 @@ def opened(run: Run, flag_values: flags.FlagValues) -> Iterator[None]:
   """
   folder = run.folder
   config = folder / "config.json"
-  if folder.exists() and not config.exists() and not _is_new(folder):
-    raise UsageError(
-      f"run_dir is {folder}, which exists and holds no run; expected a run's"
-      " folder, an empty one or a new one"
-    )
+  check_usable(folder)
   folder.mkdir(parents=True, exist_ok=True)
-  with open(folder / _LOCK, "w", encoding="utf-8") as lock:
+  with open(folder / _LOCK, "a", encoding="utf-8") as lock:
     try:
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -212,12 +228,31 @@ def opened(run: Run, flag_values: flags.FlagValues) -> Iterator[None]:
       raise
 
 
-def _is_new(folder: pathlib.Path) -> bool:
-  """Is it empty, but for what is there before a run's first file?"""
-  return folder.is_dir() and all(
+def check_usable(folder: pathlib.Path) -> None:
+  """Checks that a run can be in a folder; touches nothing.
+
+  Args:
+    folder: of a run, or one that is empty or not there yet.
+
+  Raises:
+    UsageError: if something else is there.
+    RunError: if it is a run that this version cannot read; or ConfigError.
+  """
+  launcher.output_folder("run_dir", str(folder))
+  if (folder / "config.json").exists():
+    load(folder)
+    return
+  if not folder.exists():
+    return
+  # What is there before a run's first file.
+  if not all(
     path.name in (_LOCK, LOG) or path.name.startswith(files.PARTIAL)
     for path in folder.iterdir()
-  )
+  ):
+    raise UsageError(
+      f"run_dir is {folder}, which exists and holds no run; expected a run's"
+      " folder, an empty one or a new one"
+    )
 
 
 def check_same(before: Run, now: Run) -> None:
@@ -269,6 +304,8 @@ def _check_digest(run: Run, digit_source: str, data_digest: str) -> None:
 
 def folder_of(flag_values: flags.FlagValues) -> pathlib.Path:
   """Returns the folder that --run_dir names."""
+  if not flag_values.run_dir:
+    raise UsageError("run_dir is empty, expected the name of a folder")
   return pathlib.Path(flag_values.run_dir).expanduser()
 
 

@@ -113,6 +113,8 @@ def _format_prediction(prediction: dict[str, Any] | None) -> str:
 
 def main(flag_values: flags.FlagValues) -> None:
   """Evaluates the runs, prints and writes their policies."""
+  figure = launcher.output_file("figure", flag_values.figure)
+  numbers_file = launcher.output_file("json", flag_values.json)
   described: dict[str, dict[str, Any]] = {}
   panels = {}
   folders = [pathlib.Path(f).expanduser() for f in flag_values.run_dirs]
@@ -141,11 +143,9 @@ def main(flag_values: flags.FlagValues) -> None:
       f"all {len(predictions)} runs: place tells step: {mean:.1%}{spread}"
       f" (chance {result['chance']['mean']:.1%})"
     )
-  figure = pathlib.Path(flag_values.figure).expanduser()
   figures.save(figures.scan_policies(panels), figure)
-  json_file = pathlib.Path(flag_values.json).expanduser()
-  files.write_json(json_file, result)
-  print(f"figure:  {figure}\nnumbers: {json_file}")
+  files.write_json(numbers_file, result)
+  print(f"figure:  {figure}\nnumbers: {numbers_file}")
 
 
 if __name__ == "__main__":

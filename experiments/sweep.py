@@ -127,12 +127,12 @@ def main(flag_values: flags.FlagValues) -> int:
 def results_file(flag_values: flags.FlagValues) -> pathlib.Path:
   """Returns the file of the runs' records."""
   if flag_values.results:
-    return pathlib.Path(flag_values.results).expanduser()
+    return launcher.output_file("results", flag_values.results)
   return _out(flag_values) / "results.jsonl"
 
 
 def _out(flag_values: flags.FlagValues) -> pathlib.Path:
-  return pathlib.Path(flag_values.out).expanduser().resolve()
+  return launcher.output_folder("out", flag_values.out).resolve()
 
 
 def run(configs: Sequence[str], flag_values: flags.FlagValues) -> int:

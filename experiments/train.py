@@ -13,14 +13,15 @@ import sys
 import time
 from typing import Any
 
+import tensorflow as tf
 from absl import flags
 
 import experiments
-from air import checkpoints, evaluation, figures, files, projector, summaries
+from air import checkpoints, evaluation, files, projector, summaries
 from air.evaluation import Evaluator, ImageMetrics
 from air.training import DivergedError, StepMetrics, Trainer
 from data.dataset import Dataset
-from experiments import configuration, evaluate, launcher, runs
+from experiments import configuration, evaluate, launcher, runs, xla_cache
 from experiments.launcher import UsageError
 from experiments.progress import Progress
 from experiments.stopping import StopSignal
@@ -86,8 +87,9 @@ class Recorder:
     self.evaluator = Evaluator(trainer.model)
     self._validated: tuple[int, ImageMetrics] | None = None
     self.evaluations = run.read_metrics()
+    is_new = not any(run.folder.glob(summaries.EVENT_FILES))
     self._writer = summaries.SummaryWriter(run.folder)
-    if not self.evaluations:
+    if is_new:
       settings = run.settings()
       text = json.dumps(settings, indent=2)
       self._writer.text("configuration", f"```\n{text}\n```", 0)
@@ -147,10 +149,9 @@ class Recorder:
 
   def _log_gradients(self, iteration: int) -> None:
     model = self._trainer.model
-    metrics, *gradients = self._trainer.next_gradients()
-    self._writer.scalars(
-      {"gradient_norm": float(metrics.gradient_norm)}, iteration
-    )
+    _, *gradients = self._trainer.next_gradients()
+    norm = tf.linalg.global_norm(gradients[0])
+    self._writer.scalars({"gradient_norm": float(norm)}, iteration)
     variables = (model.model_variables, model.baseline_variables)
     for pair in zip(variables, gradients, strict=True):
       self._writer.gradients(*pair, iteration)
@@ -164,6 +165,8 @@ class Recorder:
 
   def draw(self) -> None:
     """Draws the figures, and writes objects for TensorBoard's projector."""
+    from air import figures  # now: a run needs no matplotlib to start
+
     iteration = int(self._trainer.iteration.numpy())
     seed = self._run.air.training.seed
     folder = self._run.figures
@@ -250,10 +253,6 @@ def train(
   saved = iteration
   progress = Progress(iteration, last)
   with StopSignal("stopping after the present iterations") as stop:
-    if iteration < last and flag_values.jit_compile:
-      # Before anything else: it takes the most memory.
-      progress.write("compiling the training step, some 15 seconds")
-      trainer.compile()
     if not recorder.evaluations:
       progress.evaluated(recorder.evaluate())
     while iteration < last and stop.number is None:
@@ -290,6 +289,7 @@ def train(
 
 def main(flag_values: flags.FlagValues) -> int:
   """Trains, or goes on; evaluates on the test images; says where to look."""
+  runs.check_usable(runs.folder_of(flag_values))
   dataset = runs.load_dataset(
     configuration.data_config(flag_values), flag_values.data_cache
   )
@@ -297,7 +297,22 @@ def main(flag_values: flags.FlagValues) -> int:
   trainer = Trainer(
     run.air, dataset.train.images, jit_compile=flag_values.jit_compile
   )
+  behind = [
+    checkpoints.iteration_of(path) for path in checkpoints.find(run.checkpoints)
+  ]
+  iteration = max(behind, default=0)
+  if iteration > flag_values.iterations:
+    raise UsageError(
+      f"iterations is {flag_values.iterations}, expected at least the"
+      f" {iteration} that the run has behind it"
+    )
   with runs.opened(run, flag_values):
+    if flag_values.jit_compile and iteration < flag_values.iterations:
+      # Before anything else: it takes the most memory, and what was compiled
+      # is only found if as many TensorFlow functions were made before it.
+      print("compiling the training step", file=sys.stderr)
+      trainer.compile()
+      xla_cache.seal()
     return _train_and_evaluate(run, trainer, dataset, flag_values)
 
 
@@ -314,11 +329,6 @@ def _train_and_evaluate(
     run.drop_after(-1)
     seconds_before = 0.0
   else:
-    if iteration > flag_values.iterations:
-      raise UsageError(
-        f"iterations is {flag_values.iterations}, expected at least the"
-        f" {iteration} that the run has behind it"
-      )
     print(f"going on from iteration {iteration}", file=sys.stderr)
     run.drop_after(iteration)
     seconds_before = checkpoints.seconds_at(run.checkpoints, iteration)

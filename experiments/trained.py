@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from absl import flags
 
 from air import TrainedModel, files
+from experiments import launcher
 from experiments.launcher import UsageError
 
 
@@ -78,8 +79,8 @@ def new_output(flag_values: flags.FlagValues) -> Iterator[pathlib.Path]:
   Raises:
     UsageError: if there is something in --out already.
   """
-  out = pathlib.Path(flag_values.out).expanduser()
-  if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+  out = launcher.output_folder("out", flag_values.out)
+  if out.exists() and any(out.iterdir()):
     raise UsageError(
       f"out is {out}, which exists; expected a new folder or an empty one"
     )

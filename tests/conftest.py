@@ -1,5 +1,18 @@
 """Fixtures for all: a trained model, and eager execution."""
 
+import contextlib
+import os
+import subprocess
+
+# Before TensorFlow is imported: as the binaries do, see `experiments`, and one
+# thread for each of pytest's workers, which otherwise wait for one another.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+# No test depends on what was compiled before it: see experiments/xla_cache.py.
+os.environ.setdefault("TF_XLA_FLAGS", "")
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,6 +22,28 @@ from air.config import AIRConfig, ModelConfig, TrainingConfig
 from air.training import Trainer
 
 NUM_IMAGES = 16
+# What takes longest, so that no worker is left alone with it in the end.
+SLOWEST = (
+  "train_test.py",
+  "kill_test_test.py",
+  "sweep_test.py",
+  "gradient_variance_test.py",
+  "training_test.py",
+  "parity_test.py",
+  "benchmark_test.py",
+  "checkpoints_test.py",
+  "estimators_test.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+  """Puts the slowest files first."""
+
+  def place(item):
+    name = item.path.name
+    return SLOWEST.index(name) if name in SLOWEST else len(SLOWEST)
+
+  items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
@@ -37,9 +72,52 @@ def run_dir(tmp_path_factory, user_images):
   return folder
 
 
+@contextlib.contextmanager
+def _eager_execution():
+  tf.config.run_functions_eagerly(True)
+  try:
+    yield
+  finally:
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(scope="session")
+def eager_execution():
+  """A context that spares the tracing of graphs that are used once."""
+  return _eager_execution
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+  """A file system of 2 MiB; only root can mount it."""
+  folder = tmp_path / "disk"
+  folder.mkdir()
+  mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+  try:
+    subprocess.run(mount, check=True, capture_output=True, text=True)
+  except (OSError, subprocess.CalledProcessError) as error:
+    reason = getattr(error, "stderr", None) or error
+    pytest.skip(f"no small disk can be mounted: {reason}")
+  yield folder
+  subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def fill():
+  """A function that leaves so many bytes of a small disk; None: all."""
+
+  def leave(folder, free):
+    filler = folder / "filler"
+    filler.unlink(missing_ok=True)
+    if free is not None:
+      disk = os.statvfs(folder)
+      filler.write_bytes(bytes(disk.f_bavail * disk.f_frsize - free))
+
+  return leave
+
+
 @pytest.fixture
 def eagerly():
-  """Spares a test the tracing of graphs that it uses once."""
-  tf.config.run_functions_eagerly(True)
-  yield
-  tf.config.run_functions_eagerly(False)
+  """Runs a test in `eager_execution`."""
+  with _eager_execution():
+    yield

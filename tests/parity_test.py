@@ -150,9 +150,10 @@ class Port:
     }
 
 
-@pytest.fixture(
-  params=fixture_paths(), ids=lambda path: path.name, scope="module"
-)
+PATHS = fixture_paths()
+
+
+@pytest.fixture(params=PATHS, ids=lambda path: path.name, scope="module")
 def data(request):
   with np.load(request.param) as arrays:
     return dict(arrays)
@@ -201,9 +202,11 @@ def test_blog_code_gradients(data):
       assert_close(gradient, expected[name], name, 1e-4)
 
 
-def test_blog_code_training_steps(data):
+def check_training_steps(data, jit_compile):
   port = Port(data)
-  step = tf.function(port.trainer.step, jit_compile=True)
+  step = port.trainer.step
+  if jit_compile:
+    step = tf.function(step, jit_compile=True)
   losses, baseline_losses = [], []
   for k in range(6):
     if k == 5:
@@ -224,6 +227,16 @@ def test_blog_code_training_steps(data):
   )
   for name, weight in zip(names, weights, strict=True):
     assert_close(weight - before[name], after[name] - before[name], name, 1e-3)
+
+
+def test_blog_code_training_steps(data):
+  check_training_steps(data, jit_compile=False)
+
+
+@pytest.mark.parametrize("data", PATHS[:1], indirect=True)
+def test_blog_code_training_steps_compiled(data):
+  """With one of the fixtures, for compiling takes long."""
+  check_training_steps(data, jit_compile=True)
 
 
 def test_every_recorded_array_is_compared(data):

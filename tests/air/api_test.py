@@ -224,59 +224,10 @@ class TestLogProb:
     assert np.mean(np.abs(bounds[64:] - bounds[:6]) > 1e-3) > 0.5
 
 
-WRONG = {
-  "images": lambda model, images: model.infer(images[0]),
-  "images in batches": lambda model, images: model.infer_batches(images[:0]),
-  "images to reconstruct": lambda model, _: model.reconstruct(np.ones([1, 9])),
-  "images of log_prob": lambda model, images: model.log_prob(images * 1.0, 1),
-  "iwae_samples": lambda model, images: model.log_prob(images, 0),
-  "seed of infer": lambda model, images: model.infer(images, -1),
-  "seed of log_prob": lambda model, images: model.log_prob(images, 1, 0.5),
-  "seed of sample": lambda model, _: model.sample(1, "a"),
-  "n": lambda model, _: model.sample(0),
-  "count_probs": lambda model, _: model.sample(1, 0, [0.5, 0.5]),
-  "z_what": lambda model, _: model.paint(np.ones([2, 5]), np.ones([2, 4])),
-  "z_where": lambda model, _: model.paint(np.ones([2, 50]), np.ones([3, 4])),
-}
-
-
-@pytest.mark.parametrize("name", WRONG)
-def test_wrong_arguments_are_named(name, model, user_images):
-  with pytest.raises(air.InputError, match=f"^{name.split()[0]} "):
-    WRONG[name](model, user_images)
-
-
 class TestLoad:
   @pytest.fixture
   def copy(self, run_dir, tmp_path):
     return shutil.copytree(run_dir, tmp_path / "copy")
-
-  def test_no_run(self, tmp_path):
-    with pytest.raises(
-      air.RunError, match=r"run_dir is .*, expected the folder"
-    ):
-      air.load(tmp_path)
-
-  def test_no_checkpoint_yet(self, copy):
-    shutil.rmtree(copy / "checkpoints")
-    with pytest.raises(air.RunError, match="has no checkpoint yet"):
-      air.load(copy)
-
-  @pytest.mark.parametrize(
-    ("text", "error", "message"),
-    [
-      ("{", air.RunError, "config.json is damaged"),
-      ("[]", air.RunError, "config.json is of another version"),
-      ('{"format": 0}', air.RunError, "is of another version"),
-      ('{"format": 1}', air.RunError, "config.json is damaged"),
-      ('{"format": 1, "air": 3}', air.RunError, "config.json is damaged"),
-      ('{"format": 1, "air": {}}', air.ConfigError, "of another version"),
-    ],
-  )
-  def test_no_configuration(self, copy, text, error, message):
-    (copy / "config.json").write_text(text)
-    with pytest.raises(error, match=message):
-      air.load(copy)
 
   def test_a_damaged_checkpoint_is_passed_over(self, copy, caplog):
     newest, older = checkpoints.find(copy / "checkpoints")

@@ -46,7 +46,7 @@ def test_shapes_and_unroll_by_sonnet(parametrization, squash):
     where_init="code",
   )
   assert isinstance(cell, snt.RNNCore)
-  state = cell.initial_state(3, images)
+  state = cell.initial_state(images)
   outputs, final = snt.static_unroll(cell, step_noise, state)
   where_size = 4 if parametrization == "4d" else 3
   assert outputs.where.shape == [3, 3, where_size]
@@ -66,7 +66,7 @@ def test_shapes_and_unroll_by_sonnet(parametrization, squash):
 def test_samples_are_location_plus_scale_times_noise():
   cell, images, step_noise = make()
   first = step_of(step_noise, 0)
-  output, _ = cell(first, cell.initial_state(3, images))
+  output, _ = cell(first, cell.initial_state(images))
   np.testing.assert_allclose(
     output.where, output.where_loc + output.where_scale * first.where, rtol=1e-6
   )
@@ -81,7 +81,7 @@ def sigmoid(x):
 
 def test_squash_of_samples_gives_the_window():
   cell, images, step_noise = make(where_squash="samples")
-  output, _ = cell(step_of(step_noise, 0), cell.initial_state(3, images))
+  output, _ = cell(step_of(step_noise, 0), cell.initial_state(images))
   where = output.where.numpy()
   expected = where.copy()
   expected[:, ::2] = sigmoid(where[:, ::2])
@@ -91,7 +91,7 @@ def test_squash_of_samples_gives_the_window():
 
 def test_squash_of_locations_leaves_the_samples_as_they_are():
   cell, images, step_noise = make(where_squash="locations", where_init="code")
-  output, _ = cell(step_of(step_noise, 0), cell.initial_state(3, images))
+  output, _ = cell(step_of(step_noise, 0), cell.initial_state(images))
   np.testing.assert_array_equal(output.window, output.where)
   assert np.all(output.where_loc[:, ::2] > 0)
   assert np.all(np.abs(output.where_loc[:, 1::2]) < 1)
@@ -103,7 +103,7 @@ def test_one_scale_serves_both_axes():
 
 
 def second_step(cell, images, step_noise, **changes):
-  state = cell.initial_state(3, images)
+  state = cell.initial_state(images)
   _, state = cell(step_of(step_noise, 0), state)
   output, _ = cell(step_of(step_noise, 1), state._replace(**changes))
   return output
@@ -124,10 +124,10 @@ def test_every_latent_is_fed_back(latent):
 
 def test_a_step_leaves_presence_one_and_its_latents():
   cell, images, step_noise = make()
-  state = cell.initial_state(3, images)
-  np.testing.assert_array_equal(state.presence, np.ones([3, 1]))
+  state = cell.initial_state(images)
+  np.testing.assert_array_equal(state.presence, np.ones([1, 1]))
   output, after = cell(
-    step_of(step_noise, 0), state._replace(presence=tf.zeros([3, 1]))
+    step_of(step_noise, 0), state._replace(presence=tf.zeros([1, 1]))
   )
   np.testing.assert_array_equal(after.presence, np.ones([3, 1]))
   np.testing.assert_array_equal(after.what, output.what)
@@ -137,7 +137,7 @@ def test_a_step_leaves_presence_one_and_its_latents():
 def test_initial_state_is_trainable():
   cell, images, step_noise = make()
   with tf.GradientTape() as tape:
-    output, _ = cell(step_of(step_noise, 0), cell.initial_state(3, images))
+    output, _ = cell(step_of(step_noise, 0), cell.initial_state(images))
     loss = tf.reduce_sum(tf.square(output.hidden))
   initial = cell.initial_lstm_state.trainable_variables
   assert len(initial) == 2
@@ -148,7 +148,7 @@ def test_initial_state_is_trainable():
 def test_weights_are_a_function_of_the_seed():
   def weights(seed):
     cell, images, step_noise = make(seed)
-    cell(step_of(step_noise, 0), cell.initial_state(3, images))
+    cell(step_of(step_noise, 0), cell.initial_state(images))
     return [v.numpy() for v in cell.trainable_variables]
 
   for a, b, c in zip(weights(0), weights(0), weights(1), strict=True):

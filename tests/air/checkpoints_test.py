@@ -195,13 +195,13 @@ class TestRestore:
     trainer, resumed, fresh = (
       make_trainer(estimator="reinforce") for _ in range(3)
     )
-    trainer.train(2)
+    trainer.train(1)
     path = checkpoints.save(folder, trainer)
-    metrics = trainer.train(2)
+    metrics = trainer.train(1)
     checkpoints.restore(path, resumed)
-    assert resumed.train(2) == metrics
+    assert resumed.train(1) == metrics
     assert_equal(values_of(resumed), values_of(trainer))
-    assert fresh.train(2) != metrics
+    assert fresh.train(1) != metrics
 
   def test_the_newest(self, saved, other, folder):
     assert checkpoints.restore_newest(folder, other, pytest.fail) == 20

@@ -175,7 +175,7 @@ def truncated_unroll(model, images, step_noise, where_prior, n):
   Returns:
     log p(x | canvas) minus the KL terms of the n steps, and q(n|z), `[B]`.
   """
-  state = model.cell.initial_state(BATCH, images)
+  state = model.cell.initial_state(images)
   canvas, kl, q_n = np.zeros(images.shape), 0.0, 1.0
   for step in range(NUM_STEPS):
     of_step = Noise(*(field[step] for field in step_noise))

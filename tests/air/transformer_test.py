@@ -155,6 +155,14 @@ class TestShapes:
     )
 
 
+@pytest.mark.parametrize("size", [2, 3, 20, 28, 50])
+def test_coordinates_are_those_of_linspace(size):
+  """To the last bit, so that runs of earlier versions can be repeated."""
+  np.testing.assert_array_equal(
+    transformer._coordinates(size), tf.linspace(-1.0, 1.0, size)
+  )
+
+
 class TestLimits:
   IDENTITY = (1.0, 0.0, 1.0, 0.0)
 

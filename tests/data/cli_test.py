@@ -65,45 +65,6 @@ def test_the_same_flags_write_the_same_file(tmp_path):
   assert first.read_bytes() == second.read_bytes()
 
 
-@pytest.mark.parametrize(
-  ("arguments", "message"),
-  [
-    ([], '--out is "", expected a name ending in .npz'),
-    (["--out=a.txt"], '--out is "a.txt", expected a name ending in .npz'),
-    (["--out=a.npz", "--preview=a.jpg"], '--preview is "a.jpg", expected'),
-    (["--out=a.npz", "--counts=a,b"], '--counts is "a,b", expected ints'),
-    (
-      ["--out=a.npz", "--count_probs=.5,.6,.1"],
-      "--count_probs is (0.5, 0.6, 0.1), expected probabilities that sum to 1",
-    ),
-    (["--out=a.npz", "--num_images=0"], "--num_images is 0, expected at"),
-    (["--out=a.npz", "--test_size=0"], "--test_size is 0, expected at least"),
-    (["--out=a.npz", "--seed=-1"], "--seed is -1, expected at least 0"),
-    (["--out=a.npz", "--num_images=x"], "--num_images=x"),
-    (["--out=a.npz", "--canvas_size=9,9"], "--canvas_size is (9, 9), expected"),
-    (["--nonsense"], "nonsense"),
-    (["word"], "unexpected argument 'word'"),
-  ],
-)
-def test_bad_input_gives_one_line(
-  arguments, message, capsys, monkeypatch, tmp_path
-):
-  monkeypatch.chdir(tmp_path)
-  assert _run(*arguments) == 2
-  captured = capsys.readouterr()
-  assert captured.err.count("\n") == 1
-  assert message in captured.err
-  assert not list(tmp_path.iterdir())
-
-
-def test_file_that_cannot_be_written(tmp_path, capsys):
-  (tmp_path / "file").touch()
-  out = tmp_path / "file" / "set.npz"
-  sizes = ("--num_images=2", "--validation_size=2", "--test_size=2")
-  assert _run(f"--out={out}", *sizes) == 2
-  assert "--out is" in capsys.readouterr().err
-
-
 def test_help(capsys):
   assert _run("--help") == 0
   captured = capsys.readouterr()

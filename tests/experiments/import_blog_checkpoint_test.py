@@ -74,7 +74,7 @@ def images(tmp_path):
 
 
 def test_evaluate_reads_the_run(
-  call, fixture, variables, images, tmp_path, capsys
+  call, fixture, variables, images, tmp_path, capsys, eagerly
 ):
   run_dir = tmp_path / "run"
   prefix = write(tmp_path, variables)

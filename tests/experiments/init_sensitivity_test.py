@@ -30,7 +30,7 @@ def drawn(monkeypatch):
   return calls
 
 
-def test_a_grid(call, tmp_path, tiny_flags, drawn):
+def test_a_grid(call, tmp_path, tiny_flags, drawn, eagerly):
   """The sweep finds the run done."""
   config = (
     "blog:where_init=code,estimator=marginal,decoder_init_scale=2.0,"

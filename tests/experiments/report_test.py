@@ -244,9 +244,3 @@ def test_bad_documents(folder, document, expected, capsys):
   assert error.count("\n") == 1
   assert expected in error
   assert (folder / "RESULTS.md").read_text() == document
-
-
-def test_no_document(folder, capsys):
-  (folder / "RESULTS.md").unlink()
-  assert run_report(folder) == 2
-  assert "--output is" in capsys.readouterr().err

@@ -50,7 +50,7 @@ def test_a_sweep(tmp_path, tiny_flags, capsys, monkeypatch):
   folders = [out / "default" / f"seed-{seed}" for seed in (0, 1)]
   logs = [folder / "train.log" for folder in folders]
   arguments = [f"--out={out}", "--eval_every=20", "--checkpoint_every=20"]
-  arguments += tiny_flags
+  arguments += [*tiny_flags, "--num_steps=1"]
 
   # A signal stops it, and what it runs.
   thread = threading.Thread(

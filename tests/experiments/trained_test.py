@@ -57,18 +57,6 @@ class TestInfer:
     picture = np.asarray(Image.open(out / "pictures" / pictures[0]))
     assert picture.shape == (200, 400, 3)
 
-  def test_images_of_another_shape(self, run_dir, tmp_path, capsys):
-    given, out = tmp_path / "a.npz", tmp_path / "out"
-    np.savez(given, images=np.zeros([2, 28, 28]))
-    flags = [f"--run_dir={run_dir}", f"--images={given}", f"--out={out}"]
-    assert call(infer, *flags) == 2
-    error = capsys.readouterr().err
-    assert error == (
-      "infer: --images is float64 [2, 28, 28], expected uint8 or floats in"
-      " [0, 1], [N, 50, 50]\n"
-    )
-    assert names(tmp_path) == ["a.npz"]
-
 
 class TestSample:
   def test_sheets_and_arrays(self, run_dir, tmp_path):
@@ -120,75 +108,6 @@ def test_export(run_dir, tmp_path, capsys):
 
 
 BINARIES = {"infer": infer, "sample": sample, "export": export}
-RUN = ["--run_dir=RUN", "--out=OUT"]
-BAD_INPUT = {
-  "infer: no run_dir": (["--out=OUT", "--images=a.png"], "--run_dir"),
-  "infer: no out": (["--run_dir=RUN", "--images=a.png"], "--out"),
-  "infer: no images": (RUN, "--images"),
-  "infer: no run": (
-    ["--run_dir=/no/run", "--out=OUT", "--images=a.png"],
-    "--run_dir is /no/run, expected the folder of a run",
-  ),
-  "infer: out is in use": (
-    ["--run_dir=RUN", "--out=FULL", "--images=a.png"],
-    "FULL, which exists; expected a new folder or an empty one",
-  ),
-  "infer: out is a file": (
-    ["--run_dir=RUN", "--out=FULL/thesis.tex", "--images=a.png"],
-    "--out is",
-  ),
-  "infer: out is in a file": (
-    ["--run_dir=RUN", "--out=FULL/thesis.tex/out", "--images=a.png"],
-    "thesis.tex",
-  ),
-  "infer: images": (
-    [*RUN, "--images=/no/such.png"],
-    "--images holds '/no/such.png', which does not exist",
-  ),
-  "infer: seed": ([*RUN, "--images=a.png", "--seed=-1"], "--seed"),
-  "sample: num": ([*RUN, "--num=0"], "--num"),
-  "sample: seed": ([*RUN, "--seed=x"], "--seed"),
-  "sample: no numbers": (
-    [*RUN, "--count_probs=a,b"],
-    "--count_probs is 'a,b', expected numbers separated by commas",
-  ),
-  "sample: too few probabilities": (
-    [*RUN, "--count_probs=.5,.5"],
-    "--count_probs is float64 [2], expected 4 probabilities",
-  ),
-  "sample: probabilities outside [0, 1]": (
-    [*RUN, "--count_probs=-1,2,0,0"],
-    "--count_probs is [-1.0, 2.0, 0.0, 0.0], expected probabilities",
-  ),
-  "export: sum of probabilities": (
-    [*RUN, "--count_probs=0,0,0,0"],
-    "--count_probs is [0.0, 0.0, 0.0, 0.0], expected probabilities",
-  ),
-  "export: out is in use": (["--run_dir=RUN", "--out=FULL"], "--out is"),
-  "export: stray argument": ([*RUN, "x"], "unexpected argument 'x'"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_INPUT)
-def test_bad_input_is_one_clear_line(case, run_dir, tmp_path, capsys):
-  arguments, expected = BAD_INPUT[case]
-  (tmp_path / "FULL").mkdir()
-  (tmp_path / "FULL" / "thesis.tex").write_text("42")
-  arguments = [
-    argument.replace("=RUN", f"={run_dir}")
-    .replace("=OUT", f"={tmp_path / 'OUT'}")
-    .replace("=FULL", f"={tmp_path / 'FULL'}")
-    for argument in arguments
-  ]
-  binary = case.split(":")[0]
-  assert call(BINARIES[binary], *arguments) == 2
-  captured = capsys.readouterr()
-  assert captured.out == ""
-  assert captured.err.startswith(f"{binary}: ")
-  assert captured.err.count("\n") == 1
-  assert expected in captured.err
-  assert names(tmp_path) == ["FULL"]
-  assert (tmp_path / "FULL" / "thesis.tex").read_text() == "42"
 
 
 @pytest.mark.parametrize("binary", BINARIES.values(), ids=BINARIES)
