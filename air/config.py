@@ -289,6 +289,18 @@ class TrainingConfig:
   )
   batch_size: int = _field(64, "images in a batch (code)")
   learning_rate: float = _field(5e-5, "of the model (ours; code: 1e-4)")
+  learning_rate_final_ratio: float = _field(
+    1.0,
+    "both learning rates at the end over those at the start, from which they"
+    " fall exponentially (code: 1)",
+    before=1.0,
+  )
+  learning_rate_hold: int = _field(
+    0, "iterations before the learning rates begin to fall", before=0
+  )
+  learning_rate_anneal: int = _field(
+    0, "iterations over which the learning rates fall", before=0
+  )
   baseline_learning_rate_ratio: float = _field(
     10.0, "the baseline's learning rate over the model's (post)"
   )
@@ -338,15 +350,18 @@ class TrainingConfig:
     _check(self, "at least 1", lambda v: v >= 1, "batch_size")
     rates = ("learning_rate", "baseline_learning_rate_ratio")
     positive = (
-      *(*rates, "baseline_scale", "rmsprop_epsilon"),
-      "relaxation_temperature",
+      *(*rates, "learning_rate_final_ratio", "baseline_scale"),
+      *("rmsprop_epsilon", "relaxation_temperature"),
     )
     _check(self, "more than 0", lambda v: v > 0, *positive)
     _check(self, "in (0, 1)", lambda v: 0 < v < 1, "rmsprop_decay")
     _check(self, "in [0, 1)", lambda v: 0 <= v < 1, "rmsprop_momentum")
     floors = ("presence_floor_initial", "presence_floor_final")
     _check(self, "in [0, 1)", lambda v: 0 <= v < 1, *floors)
-    counts = ("num_samples", "presence_warmup", "presence_floor_anneal")
+    counts = (
+      *("num_samples", "learning_rate_hold", "learning_rate_anneal"),
+      *("presence_warmup", "presence_floor_anneal"),
+    )
     _check(self, "at least 0", lambda v: v >= 0, *counts)
     _check(self, "in [0, 2^31)", lambda v: 0 <= v < 2**31, "seed")
 

@@ -60,12 +60,16 @@ class RMSProp(snt.Module):
     self.variance = slots("variance", 1.0)
     self.velocity = slots("velocity", 0.0)
 
-  def apply(self, gradients: Sequence[tf.Tensor]) -> None:
+  def apply(
+    self, gradients: Sequence[tf.Tensor], rate_factor: tf.Tensor | float = 1.0
+  ) -> None:
     """Takes one step.
 
     Args:
       gradients: of the loss in each of the variables, in their order.
+      rate_factor: `[]`, the learning rate is multiplied by this.
     """
+    learning_rate = self._learning_rate * rate_factor
     for gradient, variable, mean, variance, velocity in zip(
       gradients,
       self._variables,
@@ -82,8 +86,6 @@ class RMSProp(snt.Module):
       )
       velocity.assign(
         self._momentum * velocity
-        + self._learning_rate
-        * gradient
-        * tf.math.rsqrt(variance + self._epsilon)
+        + learning_rate * gradient * tf.math.rsqrt(variance + self._epsilon)
       )
       variable.assign_sub(velocity)

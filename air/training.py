@@ -1,6 +1,7 @@
 """Training: the step, compiled with many iterations in one call."""
 
 import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ import tensorflow as tf
 import tree
 
 from air import config as config_lib
-from air import noise
+from air import noise, prior
 from air.model import AIRModel, as_floats
 from air.optimizers import RMSProp
 
@@ -239,13 +240,25 @@ class Trainer(tf.Module):
     metrics, gradients, baseline_gradients = self.gradients(
       images, step_noise, iteration
     )
-    self.optimizer.apply(gradients)
-    self.baseline_optimizer.apply(baseline_gradients)
+    rate_factor = self._rate_factor(iteration)
+    self.optimizer.apply(gradients, rate_factor)
+    self.baseline_optimizer.apply(baseline_gradients, rate_factor)
     if self.model.signal_moments is not None:
       self.model.signal_moments.update(
         metrics.learning_signal, metrics.signal_variance
       )
     return metrics
+
+  def _rate_factor(self, iteration: tf.Tensor) -> tf.Tensor | float:
+    """Returns the learning rates over those at the start, `[]`."""
+    training = self.config.training
+    if training.learning_rate_final_ratio == 1.0:
+      return 1.0
+    fraction = prior.annealed_fraction(
+      iteration, training.learning_rate_hold, training.learning_rate_anneal
+    )
+    log_ratio = math.log(training.learning_rate_final_ratio)
+    return tf.cast(tf.exp(log_ratio * fraction), tf.float32)
 
   def gradients(
     self, images: tf.Tensor, step_noise: noise.Noise, iteration: tf.Tensor

@@ -153,6 +153,28 @@ def test_the_baseline_learns_at_its_own_rate(eagerly):
   assert 1e-3 < largest[True] < 3.6e-3
 
 
+def test_the_learning_rates_fall_and_then_stay(eagerly):
+  def step_at(iteration, **schedule):
+    trainer = make_trainer(estimator="reinforce", **schedule)
+    trainer.step(
+      *trainer.batch(tf.constant(make_images(8)), tf.constant([0, 0])),
+      tf.constant(iteration, tf.int64),
+    )
+    optimizers = (trainer.optimizer, trainer.baseline_optimizer)
+    return [v.numpy() for o in optimizers for v in o.velocity]
+
+  schedule = {
+    "learning_rate_final_ratio": 0.01,
+    "learning_rate_hold": 4_000,
+    "learning_rate_anneal": 2_000,
+  }
+  for iteration, ratio in ((4_000, 1.0), (5_000, 0.1), (9_000, 0.01)):
+    for step, whole in zip(
+      step_at(iteration, **schedule), step_at(iteration), strict=True
+    ):
+      np.testing.assert_allclose(step, ratio * whole, rtol=1e-5)
+
+
 def test_compiling_changes_nothing():
   a, b = make_trainer(), make_trainer()
   a.compile()
