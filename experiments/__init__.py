@@ -1,6 +1,7 @@
 """Experiment binaries: `python -m experiments.NAME`."""
 
 import contextlib
+import importlib.metadata
 import os
 import sys
 import tempfile
@@ -37,6 +38,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # TensorFlow imports Keras 3, and with it scikit-learn and matplotlib: a quarter
 # of a binary's start. It then takes what TensorFlow Probability needs anyway.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+# XLA otherwise copies every weight in every iteration: a tenth of a step. Other
+# versions of TensorFlow may not know the flag, and would end the process.
+if importlib.metadata.version("tensorflow").startswith("2.21."):
+  os.environ["XLA_FLAGS"] = (
+    "--xla_cpu_copy_insertion_use_region_analysis=true "
+    + os.environ.get("XLA_FLAGS", "")
+  )
 xla_cache.enable()
 with _stderr_only_on_failure():
   import tensorflow  # noqa: F401
