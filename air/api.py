@@ -164,7 +164,7 @@ class TrainedModel:
         True
 
     Args:
-      z_what: `[N, Z]`, see `Scenes`.
+      z_what: `[N, Z]`, at least one, see `Scenes`.
       z_where: `[N, D]`.
     """
     config = self.network.config.model
@@ -195,8 +195,14 @@ def load(run_dir: str | os.PathLike[str]) -> TrainedModel:
     air.RunError: if it holds no run, or no checkpoint yet.
     air.ConfigError: if the run is of another version.
     air.CheckpointError: if none of its checkpoints is good.
+    OSError: if a checkpoint cannot be read.
   """
-  folder = pathlib.Path(run_dir).expanduser()
+  try:
+    folder = pathlib.Path(run_dir).expanduser()
+  except RuntimeError as error:  # of a user who is not known
+    raise run_folder.RunError(
+      f"run_dir is {run_dir}, expected the folder of a run: {error}"
+    ) from error
   config, _ = run_folder.read_config(folder)
   return TrainedModel(*run_folder.restore_model(folder, config))
 

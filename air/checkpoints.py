@@ -24,6 +24,8 @@ _NAME = re.compile(r"iteration-(\d{9})")
 _PREFIX = "state"
 _CLOCK = "clock.json"
 _MANIFEST = "manifest.json"
+# Another OSError may pass, and the checkpoint be good.
+_NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 class CheckpointError(Exception):
@@ -58,14 +60,13 @@ def save(
     raise DivergedError(f"not saved, for {broken[0]} is not finite")
   folder.mkdir(parents=True, exist_ok=True)
   files.remove_partial(folder)
-  with files.new_folder(path) as temporary:
+  # One of the same iteration may be there, perhaps damaged.
+  with files.new_folder(path, replace=True) as temporary:
     with files.tensorflow_errors(path):
       tf.train.Checkpoint(trainer=trainer).write(str(temporary / _PREFIX))
     files.write_json(temporary / _CLOCK, {"seconds": seconds})
     sums = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
     files.write_json(temporary / _MANIFEST, sums)
-    if path.exists():  # of the same iteration, perhaps damaged
-      shutil.rmtree(path)
   # Newer ones were passed over as damaged when the run went on from an older.
   others = [p for p in find(folder) if p != path]
   newer = [p for p in others if p.name > path.name]
@@ -119,6 +120,7 @@ def verify(path: pathlib.Path) -> None:
 
   Raises:
     CheckpointError: if a file is missing, truncated or altered.
+    OSError: if it cannot be read, which says nothing of the checkpoint.
   """
   try:
     sums = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
@@ -129,7 +131,7 @@ def verify(path: pathlib.Path) -> None:
       for name in sorted(present & set(sums))
       if _sha256(path / name) != sums[name]
     ]
-  except (OSError, ValueError, TypeError) as error:
+  except (*_NOT_THERE, ValueError, TypeError) as error:
     raise CheckpointError(f"checkpoint {path} is incomplete") from error
   if damaged or not sums:
     raise CheckpointError(
@@ -146,19 +148,26 @@ def restore(path: pathlib.Path, target: Trainer | AIRModel) -> None:
 
   Raises:
     CheckpointError: if the checkpoint is damaged or of another model.
+    OSError: if it cannot be read.
   """
   verify(path)
   prefix = str(path / _PREFIX)
-  try:
-    if isinstance(target, Trainer):
-      checkpoint = tf.train.Checkpoint(trainer=target)
-      checkpoint.read(prefix).assert_consumed()
-    else:
-      part = tf.train.Checkpoint(trainer=tf.train.Checkpoint(model=target))
-      status = part.read(prefix).assert_existing_objects_matched()
-      status.expect_partial()
-  except (AssertionError, ValueError, tf.errors.OpError) as error:
-    raise CheckpointError(f"checkpoint {path} is of another model") from error
+  with files.tensorflow_errors(path):
+    try:
+      if isinstance(target, Trainer):
+        checkpoint = tf.train.Checkpoint(trainer=target)
+        checkpoint.read(prefix).assert_consumed()
+      else:
+        part = tf.train.Checkpoint(trainer=tf.train.Checkpoint(model=target))
+        status = part.read(prefix).assert_existing_objects_matched()
+        status.expect_partial()
+    except (
+      AssertionError,
+      ValueError,
+      tf.errors.InvalidArgumentError,
+      tf.errors.NotFoundError,
+    ) as error:
+      raise CheckpointError(f"checkpoint {path} is of another model") from error
 
 
 def restore_newest(
@@ -178,6 +187,7 @@ def restore_newest(
 
   Raises:
     CheckpointError: if there are checkpoints but none of them is good.
+    OSError: if one cannot be read; an older one is not taken then.
   """
   found = find(folder)
   for path in found:

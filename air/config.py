@@ -76,10 +76,14 @@ def _check_types(config: Any) -> None:
 
 
 def _check_finite(config: Any) -> None:
+  """Requires numbers that TensorFlow can hold."""
   for field in dataclasses.fields(config):
     value = getattr(config, field.name)
-    if isinstance(value, float):
-      _require(math.isfinite(value), field.name, value, "a finite number")
+    for entry in value if isinstance(value, tuple) else (value,):
+      if isinstance(entry, float):
+        _require(math.isfinite(entry), field.name, value, "a finite number")
+      elif isinstance(entry, int):
+        _require(abs(entry) < 2**31, field.name, value, "less than 2^31")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -362,8 +366,7 @@ class TrainingConfig:
       *("num_samples", "learning_rate_hold", "learning_rate_anneal"),
       *("presence_warmup", "presence_floor_anneal"),
     )
-    _check(self, "at least 0", lambda v: v >= 0, *counts)
-    _check(self, "in [0, 2^31)", lambda v: 0 <= v < 2**31, "seed")
+    _check(self, "at least 0", lambda v: v >= 0, *counts, "seed")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,22 +35,25 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
   try:
     with _naming(path, temporary):
       yield temporary
-      with open(temporary, "rb") as file:
-        os.fsync(file.fileno())
+      _sync(temporary)
       temporary.chmod(0o666 & ~_umask())
       os.replace(temporary, path)
-      sync_folder(path.parent)
+      _sync(path.parent)
   finally:
     temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def new_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
+def new_folder(
+  path: pathlib.Path, replace: bool = False
+) -> Iterator[pathlib.Path]:
   """Yields a temporary folder that becomes `path` if the body succeeds.
 
   Args:
     path: of the folder, which is not there yet, or is empty; the folder that it
       is in is made if need be.
+    replace: what is there goes, but not before the new folder is complete and
+      on disk.
 
   Raises:
     OSError: if there is something at `path` already, which stays as it was; or
@@ -63,14 +66,13 @@ def new_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
   try:
     with _naming(path, temporary):
       yield temporary
-      for file in temporary.rglob("*"):
-        if file.is_file():
-          with open(file, "rb") as handle:
-            os.fsync(handle.fileno())
-      sync_folder(temporary)
+      for written in (*temporary.rglob("*"), temporary):
+        _sync(written)
       temporary.chmod(0o777 & ~_umask())
+      if replace and path.exists():
+        shutil.rmtree(path)
       os.rename(temporary, path)
-      sync_folder(path.parent)
+      _sync(path.parent)
   finally:
     shutil.rmtree(temporary, ignore_errors=True)
 
@@ -118,9 +120,9 @@ def tensorflow_errors(path: pathlib.Path) -> Iterator[None]:
     raise OSError(number, message, str(path)) from error
 
 
-def sync_folder(folder: pathlib.Path) -> None:
-  """Brings the names in a folder to disk, after a rename."""
-  handle = os.open(folder, os.O_RDONLY)
+def _sync(path: pathlib.Path) -> None:
+  """Brings a file's contents, or the names in a folder, to disk."""
+  handle = os.open(path, os.O_RDONLY)
   try:
     os.fsync(handle)
   finally:

@@ -102,7 +102,8 @@ def latents(name: str, value: Any, size: int) -> np.ndarray:
     size: of a latent.
 
   Raises:
-    InputError: if shape or type are others, or if they are not finite.
+    InputError: if N is zero, if shape or type are others, or if they are not
+      finite.
   """
   array = _array(name, value)
   if array.ndim != 2 or array.shape[1] != size or array.dtype.kind not in "fiu":
@@ -110,9 +111,15 @@ def latents(name: str, value: Any, size: int) -> np.ndarray:
       f"{name} is {array.dtype} {list(array.shape)}, expected floats"
       f" [N, {size}]"
     )
+  if not len(array):
+    raise InputError(f"{name} is empty, expected at least one latent")
+  with np.errstate(over="ignore"):  # what float32 cannot hold is infinite
+    array = array.astype(np.float32)
   if not np.isfinite(array).all():
-    raise InputError(f"{name} has NaN or infinity, expected finite floats")
-  return array.astype(np.float32)
+    raise InputError(
+      f"{name} has NaN or infinity as float32, expected finite floats"
+    )
+  return array
 
 
 def _array(name: str, value: Any) -> np.ndarray:

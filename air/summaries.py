@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.backend.event_processing import event_file_loader
 from tensorboard.plugins.hparams import api as hparams
+from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.util import tensor_util
 
 from air import files
@@ -177,6 +178,16 @@ def read_scalars(
   return scalars
 
 
+def has_hparams(run_dir: pathlib.Path) -> bool:
+  """Returns whether a run's event files hold what `hparams` writes."""
+  return any(
+    value.tag == hparams_metadata.SESSION_START_INFO_TAG
+    for file in sorted(run_dir.glob(EVENT_FILES))
+    for event in event_file_loader.EventFileLoader(str(file)).Load()
+    for value in event.summary.value
+  )
+
+
 def schedule_scalars(trainer: Trainer) -> dict[str, float]:
   """Returns the scheduled quantities at the trainer's iteration."""
   iteration = trainer.iteration.numpy()
@@ -203,6 +214,9 @@ def drop_after(run_dir: pathlib.Path, iteration: int) -> None:
     run_dir: the run's folder.
     iteration: events of later steps are dropped, and so is what follows a
       record that was cut off, and a file of which nothing is left.
+
+  Raises:
+    OSError: if a file cannot be read or written.
   """
   for path in sorted(run_dir.glob(EVENT_FILES)):
     kept, dropped = _records_until(path, iteration)
@@ -227,14 +241,15 @@ def _records_until(
   kept: list[bytes] = []
   dropped = False
   records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
-  while True:
-    try:
-      record = next(records)
-    except StopIteration:
-      return kept, dropped
-    except tf.errors.DataLossError:
-      return kept, True
-    if tf.compat.v1.Event.FromString(record).step <= iteration:
-      kept.append(record)
-    else:
-      dropped = True
+  with files.tensorflow_errors(path):
+    while True:
+      try:
+        record = next(records)
+      except StopIteration:
+        return kept, dropped
+      except tf.errors.DataLossError:
+        return kept, True
+      if tf.compat.v1.Event.FromString(record).step <= iteration:
+        kept.append(record)
+      else:
+        dropped = True

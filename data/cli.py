@@ -1,6 +1,5 @@
 """The command line of `python -m data.multi_mnist`."""
 
-import pathlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from data import files
 from data.dataset import Split, load_or_generate, to_arrays
-from data.mnist import DataError
+from data.mnist import DataError, expanded
 from data.multi_mnist import MultiMNISTSpec, require
 
 _DOC = """Writes a multi-MNIST data set as one npz file.
@@ -37,7 +36,10 @@ def run(argv: Sequence[str] | None = None) -> int:
   flag_values = flags.FlagValues()
   _define_flags(flag_values)
   try:
-    positional = flag_values(argv)[1:]
+    try:
+      positional = flag_values(argv)[1:]
+    except UnicodeDecodeError as error:
+      raise DataError(f"--flagfile is not a text file: {error}") from error
     if flag_values["help"].value:
       print(f"{_DOC}{flag_values.module_help('multi_mnist')}")
       return 0
@@ -106,7 +108,7 @@ def _main(values: dict[str, Any]) -> None:
     "a name ending in .png",
   )
   for flag, name in (("out", out), ("preview", preview)):
-    path = pathlib.Path(name).expanduser().absolute()
+    path = expanded(flag, name).absolute()
     there = next(p for p in path.parents if p.exists())
     require(
       there.is_dir() and (not name or not path.is_dir()),
@@ -146,7 +148,7 @@ def _numbers(values: dict[str, Any], name: str, kind: type) -> tuple:
 
 def _write(flag: str, name: str, write: Callable) -> None:
   try:
-    with files.replacing(pathlib.Path(name).expanduser()) as file:
+    with files.replacing(expanded(flag, name)) as file:
       write(file)
   except OSError as error:
     raise DataError(f'{flag} is "{name}", not writable: {error}') from error

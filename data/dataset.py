@@ -10,8 +10,20 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from data import files
-from data.mnist import DataError, load_digits, read_array, read_npz
-from data.multi_mnist import MultiMNISTSpec, generate, require
+from data.mnist import (
+  DataError,
+  expanded,
+  load_digits,
+  read_array,
+  read_npz,
+)
+from data.multi_mnist import (
+  MAX_COUNT,
+  MAX_IMAGES,
+  MultiMNISTSpec,
+  generate,
+  require,
+)
 
 # Raise it whenever the generator makes other arrays of the same arguments.
 _VERSION = 2
@@ -88,7 +100,7 @@ def load_or_generate(
   """
   sizes = {"validation_size": validation_size, "test_size": test_size}
   for name, size in sizes.items():
-    require(size >= 1, name, size, "at least 1")
+    require(1 <= size <= MAX_IMAGES, name, size, f"1 to {MAX_IMAGES}")
   require(seed >= 0, "seed", seed, "at least 0")
   digits = load_digits(mnist)
   path = None
@@ -100,11 +112,17 @@ def load_or_generate(
     if cached is not None:
       return cached
   splits = {}
-  num_images = (spec.num_images, validation_size, test_size)
-  for index, name in enumerate(_SPLITS):
-    split_spec = dataclasses.replace(spec, num_images=num_images[index])
+  sizes = {"num_images": spec.num_images, **sizes}
+  for index, (name, flag) in enumerate(zip(_SPLITS, sizes, strict=True)):
+    split_spec = dataclasses.replace(spec, num_images=sizes[flag])
     rng = np.random.default_rng([seed, index])
-    made = generate(split_spec, getattr(digits, name), rng)
+    try:
+      made = generate(split_spec, getattr(digits, name), rng)
+    except MemoryError as error:
+      raise DataError(
+        f"{flag} is {sizes[flag]}, expected images that fit into memory:"
+        f" {error}"
+      ) from error
     splits[name] = Split(*made)
   dataset = Dataset(**splits, digit_source=digits.source)
   if path is not None:
@@ -128,7 +146,7 @@ def load_arrays(path: pathlib.Path | str) -> Dataset:
   The npz file holds `train_images` and `test_images`, `[N, H, W]` or
   `[N, H, W, 1]`, uint8 or floating point in [0, 1] (rounded to 0..255), and
   may hold `validation_images`, and `train_counts`, `validation_counts` and
-  `test_counts`, integer `[N]`. Other arrays are ignored. Without
+  `test_counts`, integer `[N]`, 0 to 100. Other arrays are ignored. Without
   `validation_images`, the last tenth of the training images is held out for
   validation, at least 1 and at most 10,000 of them.
 
@@ -141,7 +159,7 @@ def load_arrays(path: pathlib.Path | str) -> Dataset:
   Raises:
     DataError: if the file or what it holds is not as above.
   """
-  path = pathlib.Path(path).expanduser()
+  path = expanded("data", str(path))
   if not path.is_file():
     what = "is a folder" if path.is_dir() else "does not exist"
     raise DataError(f'data is "{path}", which {what}; expected an npz file')
@@ -193,11 +211,10 @@ def _read_split(npz: np.lib.npyio.NpzFile, split: str, name: str) -> Split:
       f"{key} of {name} is {counts.dtype} {list(counts.shape)}, expected"
       f" integers [{len(images)}], one for each image"
     )
-  limit = np.iinfo(np.int32).max
-  if counts.min() < 0 or counts.max() > limit:
+  if counts.min() < 0 or counts.max() > MAX_COUNT:
     raise DataError(
       f"{key} of {name} are in {counts.min()}..{counts.max()}, expected"
-      f" numbers of objects in 0..{limit}"
+      f" numbers of objects in 0..{MAX_COUNT}"
     )
   return Split(images, counts.astype(np.int32))
 

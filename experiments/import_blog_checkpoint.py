@@ -70,7 +70,7 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 def main(flag_values: flags.FlagValues) -> None:
   """Writes the run."""
-  path = pathlib.Path(flag_values.checkpoint).expanduser()
+  path = launcher.expanded("checkpoint", flag_values.checkpoint)
   variables = read(path)
   iteration = flag_values.checkpoint_iteration
   if iteration is None:

@@ -17,7 +17,6 @@ objects than steps that get all steps.
 """
 
 import itertools
-import pathlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -174,7 +173,7 @@ def main(flag_values: flags.FlagValues) -> int:
     for record in records.read(sweep.results_file(flag_values))
     if record["config"] in by_config and record["seed"] in flag_values.seeds
   ]
-  out = pathlib.Path(flag_values.out).expanduser()
+  out = launcher.output_folder("out", flag_values.out)
   figure, numbers = (
     out / f"init_sensitivity.{kind}" for kind in ("png", "json")
   )

@@ -4,9 +4,12 @@ import errno
 import logging
 import os
 import pathlib
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
+import tensorflow as tf
 from absl import flags
 
 from air.checkpoints import CheckpointError
@@ -36,9 +39,13 @@ _USER_ERRORS = (
   UsageError,
   flags.Error,
 )
-# Errors that the request is not to blame for: the status is then 1, and the
-# same command works once they are mended.
-_NOT_OF_USAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+# Errors that the request is not, or not alone, to blame for: the status is then
+# 1, and the same command works once they are mended.
+_OUT_OF_MEMORY = (MemoryError, tf.errors.ResourceExhaustedError)
+_NOT_OF_USAGE = (
+  *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO),
+  *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+)
 
 
 def run(
@@ -56,10 +63,11 @@ def run(
     argv: the command line; by default this process's.
 
   Returns:
-    0, or what `main` returned; 2 after bad input, or 1 if a disk is full,
-    read-only or broken, which is reported in one line on stderr.
+    0, or what `main` returned; 2 after bad input, or 1 if memory is short or a
+    disk is full, read-only or broken, which is reported in one line on stderr.
   """
   logging.basicConfig(format="%(message)s")
+  signal.signal(signal.SIGTERM, _exit)
   argv = list(sys.argv if argv is None else argv)
   flag_values = flags.FlagValues()
   define_flags(flag_values)
@@ -79,17 +87,27 @@ def run(
     return main(flag_values) or 0
   except KeyboardInterrupt:
     return 130
-  except _USER_ERRORS as error:
+  except (*_USER_ERRORS, *_OUT_OF_MEMORY) as error:
     message = str(error)
     # It may also be a file's number, which tells nobody anything.
     if isinstance(error, OSError) and isinstance(error.filename, str | bytes):
       message = _of_file(error, flag_values)
+    elif isinstance(error, _OUT_OF_MEMORY):
+      message = f"out of memory: {message}"
     message = " ".join(message.split())
     if message.split(" ")[0].rstrip(":") in flag_values:
       message = f"--{message}"
     binary = os.path.splitext(os.path.basename(argv[0]))[0]
     print(f"{binary}: {message}", file=sys.stderr)
+    if isinstance(error, _OUT_OF_MEMORY):
+      return 1
     return 1 if getattr(error, "errno", None) in _NOT_OF_USAGE else 2
+
+
+def _exit(number: int, frame: object) -> NoReturn:
+  """Ends the process at a signal, but has files that are not whole removed."""
+  del frame
+  sys.exit(128 + number)
 
 
 def _of_file(error: OSError, flag_values: flags.FlagValues) -> str:
@@ -105,11 +123,27 @@ def _of_file(error: OSError, flag_values: flags.FlagValues) -> str:
     value = flag_values[flag].value
     for text in value if isinstance(value, list) else [value]:
       if isinstance(text, str) and text:
-        path = pathlib.Path(text).expanduser().absolute()
+        path = pathlib.Path(os.path.expanduser(text)).absolute()
         if file.is_relative_to(path):
           named[len(path.parts)] = f"{flag} is {text}, which cannot be used: "
   longest = named[max(named)] if named else ""
   return f"{longest}{error.filename}: {error.strerror}"
+
+
+def expanded(flag: str, value: str) -> pathlib.Path:
+  """Returns the path that a flag says, which may begin with ~.
+
+  Args:
+    flag: its name.
+    value: its value, or one of its values.
+
+  Raises:
+    UsageError: if it is in the folder of a user who is not known.
+  """
+  try:
+    return pathlib.Path(value).expanduser()
+  except RuntimeError as error:
+    raise UsageError(f"{flag} is {value}, which cannot be: {error}") from error
 
 
 def output_file(flag: str, value: str) -> pathlib.Path:
@@ -122,7 +156,7 @@ def output_file(flag: str, value: str) -> pathlib.Path:
   Raises:
     UsageError: if it cannot be a file: it is a folder, or lies in a file.
   """
-  path = pathlib.Path(value).expanduser()
+  path = expanded(flag, value)
   if path.is_dir() or not value:
     raise UsageError(f"{flag} is '{value}', expected the name of a file")
   _check_parents(flag, path)
@@ -141,7 +175,7 @@ def output_folder(flag: str, value: str) -> pathlib.Path:
   """
   if not value:
     raise UsageError(f"{flag} is empty, expected the name of a folder")
-  path = pathlib.Path(value).expanduser()
+  path = expanded(flag, value)
   if path.exists() and not path.is_dir():
     raise UsageError(f"{flag} is {value}, which is a file; expected a folder")
   _check_parents(flag, path)

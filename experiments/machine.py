@@ -34,7 +34,11 @@ def describe() -> dict[str, Any]:
 
 def threads() -> int:
   """Returns how many threads TensorFlow computes with."""
-  return int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0)) or processors()
+  try:
+    asked = int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0))
+  except ValueError:  # which TensorFlow does not heed either
+    asked = 0
+  return asked or processors()
 
 
 def processors() -> int:

@@ -10,7 +10,7 @@ from absl import flags
 
 from air.config import ConfigError
 from data.mnist import DataError
-from experiments import configuration, runs, train
+from experiments import configuration, launcher, runs, train
 from experiments.launcher import UsageError
 
 _FLAGFILES = pathlib.Path(__file__).parent / "configs"
@@ -181,7 +181,7 @@ def flags_of(config: str, given: Sequence[str]) -> list[str]:
   name, colon, settings = config.partition(":")
   path = _FLAGFILES / f"{name}.flags"
   if name.endswith(".flags"):
-    path = pathlib.Path(name).expanduser()
+    path = launcher.expanded("configs", name)
   if not path.is_file():
     names = ", ".join(sorted(p.stem for p in _FLAGFILES.glob("*.flags")))
     raise UsageError(

@@ -68,8 +68,8 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def main(flag_values: flags.FlagValues) -> int:
   """Brings the document up to date, or checks whether it is."""
-  output = pathlib.Path(flag_values.output).expanduser()
-  results = pathlib.Path(flag_values.results).expanduser()
+  output = launcher.expanded("output", flag_values.output)
+  results = launcher.expanded("results", flag_values.results)
   before = ""
   if output.is_file():
     # What is not text has no blocks.

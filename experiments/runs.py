@@ -84,6 +84,10 @@ class Run:
     """The file with a line for each evaluation during training."""
     return self.folder / "metrics.jsonl"
 
+  def progress(self, iteration: int) -> pathlib.Path:
+    """Returns the file of the figure of what the model does at an iteration."""
+    return self.figures / f"progress-{iteration:09d}.png"
+
   def settings(self) -> dict[str, Any]:
     """Returns what changes the numbers of the run, by flag."""
     settings: dict[str, Any] = dataclasses.asdict(self.data)
@@ -100,7 +104,7 @@ class Run:
       return []
     text = self.metrics.read_text(encoding="utf-8", errors="replace")
     read = map(_read_object, text.splitlines())
-    return [evaluation for evaluation in read if "iteration" in evaluation]
+    return [evaluation for evaluation in read if _is_whole(evaluation)]
 
   def read_evaluation(self) -> dict[str, Any]:
     """Returns the last evaluation; empty: there is none, or it is damaged."""
@@ -114,7 +118,7 @@ class Run:
     files.write_text(self.metrics, "".join(lines))
 
   def drop_after(self, iteration: int) -> None:
-    """Removes what was logged after the iteration that a run goes on from."""
+    """Removes what was made after the iteration that a run goes on from."""
     evaluations = self.read_metrics()
     kept = [e for e in evaluations if e["iteration"] <= iteration]
     lines = 0
@@ -128,6 +132,19 @@ class Run:
     if len(kept) < lines:
       self.write_metrics(kept)
     summaries.drop_after(self.folder, iteration)
+    for path in self.figures.glob(f"progress-{'[0-9]' * 9}.png"):
+      if path > self.progress(iteration):
+        path.unlink()
+    if self.read_evaluation().get("iteration", 0) > iteration:
+      self.evaluation.unlink(missing_ok=True)
+
+
+def _is_whole(evaluation: dict[str, Any]) -> bool:
+  """Returns whether an evaluation during training lacks nothing."""
+  accuracies = {"count_accuracy", "count_accuracy_mode"}
+  return evaluation.keys() >= {"iteration", "elbo"} and (
+    evaluation.keys() >= accuracies or evaluation.keys().isdisjoint(accuracies)
+  )
 
 
 def _read_object(text: str) -> dict[str, Any]:
@@ -156,7 +173,7 @@ def load_dataset(
     test_size=config.test_size,
     seed=config.data_seed,
     mnist=config.mnist,
-    cache_dir=pathlib.Path(cache_dir).expanduser() if cache_dir else None,
+    cache_dir=launcher.expanded("data_cache", cache_dir) if cache_dir else None,
   )
 
 
@@ -306,7 +323,7 @@ def folder_of(flag_values: flags.FlagValues) -> pathlib.Path:
   """Returns the folder that --run_dir names."""
   if not flag_values.run_dir:
     raise UsageError("run_dir is empty, expected the name of a folder")
-  return pathlib.Path(flag_values.run_dir).expanduser()
+  return launcher.expanded("run_dir", flag_values.run_dir)
 
 
 def names(flag: str, paths: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:

@@ -29,7 +29,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   """Defines this binary's flags."""
   trained.define_flags(flag_values)
   flags.DEFINE_integer(
-    "num", 8 * _COLUMNS, "scenes to draw", lower_bound=1,
+    "num", 8 * _COLUMNS, "scenes to draw", lower_bound=1, upper_bound=2**31 - 1,
     flag_values=flag_values, module_name="run",
   )  # fmt: skip
   trained.define_count_probs_flag(flag_values, "equal")

@@ -13,7 +13,6 @@ to guess the most frequent step. The interval is over the runs, by Student's t.
 """
 
 import math
-import pathlib
 import statistics
 import sys
 from collections.abc import Sequence
@@ -117,7 +116,7 @@ def main(flag_values: flags.FlagValues) -> None:
   numbers_file = launcher.output_file("json", flag_values.json)
   described: dict[str, dict[str, Any]] = {}
   panels = {}
-  folders = [pathlib.Path(f).expanduser() for f in flag_values.run_dirs]
+  folders = [launcher.expanded("run_dirs", f) for f in flag_values.run_dirs]
   for name, folder in runs.names("run_dirs", folders).items():
     run, model, iteration, split = evaluate.load(folder, flag_values)
     print(f"evaluating {folder} at iteration {iteration}", file=sys.stderr)

@@ -87,9 +87,9 @@ class Recorder:
     self.evaluator = Evaluator(trainer.model)
     self._validated: tuple[int, ImageMetrics] | None = None
     self.evaluations = run.read_metrics()
-    is_new = not any(run.folder.glob(summaries.EVENT_FILES))
+    described = summaries.has_hparams(run.folder)
     self._writer = summaries.SummaryWriter(run.folder)
-    if is_new:
+    if not described:
       settings = run.settings()
       text = json.dumps(settings, indent=2)
       self._writer.text("configuration", f"```\n{text}\n```", 0)
@@ -174,7 +174,7 @@ class Recorder:
     output = self.evaluator.infer(split.images, iteration, seed)
     projector.write(self._run.folder, output, split.labels, split.boxes)
     progress = figures.progress(output, self._run.air.model.canvas_multiplier)
-    rgb = figures.save(progress, folder / f"progress-{iteration:09d}.png")
+    rgb = figures.save(progress, self._run.progress(iteration))
     self._writer.image("progress", rgb, iteration)
     self._writer.flush()
     image_metrics = self._validation_metrics()
@@ -182,8 +182,9 @@ class Recorder:
       image_metrics.windows, image_metrics.num_steps
     )
     figures.save(scan_policy, folder / "scan_policy.png")
-    if any("count_accuracy" in e for e in self.evaluations):
-      curve = figures.accuracy_curve(self.evaluations)
+    counted = [e for e in self.evaluations if "count_accuracy" in e]
+    if counted:
+      curve = figures.accuracy_curve(counted)
       figures.save(curve, folder / "accuracy.png")
 
   def close(self) -> None:

@@ -77,12 +77,19 @@ def new_output(flag_values: flags.FlagValues) -> Iterator[pathlib.Path]:
   """Yields a folder to write to, which becomes --out if the body succeeds.
 
   Raises:
-    UsageError: if there is something in --out already.
+    UsageError: if there is something in --out already, or if it is a folder
+      that no other can take the place of.
   """
   out = launcher.output_folder("out", flag_values.out)
   if out.exists() and any(out.iterdir()):
     raise UsageError(
       f"out is {out}, which exists; expected a new folder or an empty one"
+    )
+  out = out.resolve()
+  if out == pathlib.Path.cwd() or out.is_mount():
+    raise UsageError(
+      f"out is {flag_values.out}, the current folder or a mount point, which"
+      " cannot be replaced; expected a new folder, perhaps in it"
     )
   with files.new_folder(out) as folder:
     yield folder

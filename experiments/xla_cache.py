@@ -46,7 +46,7 @@ def folder() -> pathlib.Path:
   for path in (gpus / "version", *sorted(gpus.glob("gpus/*/information"))):
     if path.exists():
       description.append(path.read_text())
-  key = hashlib.sha256("\n".join(description).encode()).hexdigest()
+  key = hashlib.sha256(os.fsencode("\n".join(description))).hexdigest()
   return default_cache_dir() / f"xla-{key[:16]}"
 
 
@@ -57,8 +57,8 @@ def enable() -> None:
   """
   if _FLAGS in os.environ:
     return
-  programs = folder()
   try:
+    programs = folder()
     programs.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(programs).free < _LEAST_FREE:
       return
@@ -77,15 +77,15 @@ def enable() -> None:
 
 def seal() -> None:
   """Writes the checksums of new programs; to be called after compilation."""
-  programs = folder()
-  if str(programs) not in os.environ.get(_FLAGS, ""):
-    return
   try:
+    programs = folder()
+    if str(programs) not in os.environ.get(_FLAGS, ""):
+      return
     for path in programs.glob(_PROGRAMS):
       checksum = _checksum_path(path)
       if not checksum.exists():
         temporary = checksum.with_name(f"{checksum.name}-{os.getpid()}")
-        temporary.write_text(_checksum(path))
+        temporary.write_bytes(_checksum(path))
         temporary.rename(checksum)
   except OSError:
     return  # then the next start compiles again
@@ -95,8 +95,8 @@ def _checksum_path(path: pathlib.Path) -> pathlib.Path:
   return path.with_name(path.name + _CHECKSUM)
 
 
-def _checksum(path: pathlib.Path) -> str:
-  return hashlib.sha256(path.read_bytes()).hexdigest()
+def _checksum(path: pathlib.Path) -> bytes:
+  return hashlib.sha256(path.read_bytes()).hexdigest().encode()
 
 
 def _remove_damaged(programs: pathlib.Path) -> None:
@@ -106,7 +106,7 @@ def _remove_damaged(programs: pathlib.Path) -> None:
   )[::-1]
   for i, path in enumerate(newest_first):
     checksum = _checksum_path(path)
-    whole = checksum.exists() and checksum.read_text() == _checksum(path)
+    whole = checksum.exists() and checksum.read_bytes() == _checksum(path)
     if i >= _KEPT or not whole:
       path.unlink(missing_ok=True)
       checksum.unlink(missing_ok=True)

@@ -1,11 +1,15 @@
 """Checkpoints: saved whole, verified, and passed over when damaged."""
 
+import errno
 import json
+import os
 import pathlib
 import shutil
+import stat
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from air import checkpoints
 from air.checkpoints import CheckpointError
@@ -109,6 +113,21 @@ class TestSave:
     assert checkpoints.save(folder, trainer) == path
     checkpoints.restore(path, other)
     assert_equal(values_of(other), values_of(trainer))
+
+  def test_one_of_the_same_iteration_stays_if_it_cannot_be_replaced(
+    self, trainer, folder, monkeypatch
+  ):
+    def fail(handle):
+      if stat.S_ISDIR(os.fstat(handle).st_mode):
+        raise OSError("disk full")
+
+    path = checkpoints.save(folder, trainer)
+    # The last thing before the rename.
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+      checkpoints.save(folder, trainer)
+    assert names(folder) == [path.name]
+    checkpoints.verify(path)
 
   def test_never_removes_what_it_saves(self, trainer, folder):
     # Training goes on from 10, as 20 and 30 are damaged, and keeps fewer.
@@ -318,6 +337,32 @@ class TestDamage:
     (warning,) = warnings
     assert "iteration-000000020" in warning
     assert_equal(values_of(other), saved[10])
+
+  @pytest.mark.parametrize(
+    ("owner", "function", "error"),
+    [
+      (pathlib.Path, "iterdir", OSError(errno.EMFILE, "too many")),
+      (checkpoints, "_sha256", OSError(errno.EIO, "input/output")),
+      (
+        tf.train.Checkpoint,
+        "read",
+        tf.errors.UnknownError(None, None, "unknown"),
+      ),
+    ],
+  )
+  def test_what_cannot_be_read_is_not_damaged(
+    self, saved, other, folder, monkeypatch, owner, function, error
+  ):
+    """Going on from the one before would in the end remove it."""
+    found = checkpoints.find(folder)
+
+    def fail(*_):
+      raise error
+
+    monkeypatch.setattr(checkpoints, "find", lambda _: found)
+    monkeypatch.setattr(owner, function, fail)
+    with pytest.raises(OSError, match=r"too many|input/output|unknown"):
+      checkpoints.restore_newest(folder, other, pytest.fail)
 
   @pytest.mark.parametrize("name", FILES[:3])
   def test_longer_files_are_noticed(self, saved, folder, name):

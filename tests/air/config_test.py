@@ -97,6 +97,8 @@ REFUSED = [
   (TrainingConfig, "num_samples", -1),
   (TrainingConfig, "seed", -1),
   (TrainingConfig, "seed", 2**31),
+  (ModelConfig, "lstm_size", 2**31),
+  (ModelConfig, "hidden_sizes", (8, 10**20)),
   *[
     (part, field.name, value)
     for part in PARTS

@@ -28,6 +28,12 @@ inferred = signatures["infer"](images=images, seed=tf.constant(3))
 sampled = signatures["sample"](n=tf.constant(5), seed=tf.constant(4))
 arrays = {f"inferred_{k}": v for k, v in inferred.items()}
 np.savez(results, **arrays, **{f"sampled_{k}": v for k, v in sampled.items()})
+for nothing in (
+  signatures["infer"](images=images[:0], seed=tf.constant(3)),
+  signatures["sample"](n=tf.constant(0), seed=tf.constant(4)),
+):
+  for name, field in nothing.items():
+    assert field.shape == (0, *inferred[name].shape[1:]), name
 for wrong in (images + 1, images - 1, images * np.nan):
   try:
     signatures["infer"](images=wrong, seed=tf.constant(3))

@@ -112,6 +112,18 @@ class TestNewFolder:
     assert (path / "deeper" / "file.txt").read_text() == "text"
     assert list(path.parent.iterdir()) == [path]
 
+  def test_all_of_it_is_on_disk_before(self, tmp_path, monkeypatch):
+    synced = set()
+    monkeypatch.setattr(
+      os, "fsync", lambda handle: synced.add(os.fstat(handle).st_ino)
+    )
+    path = tmp_path / "folder"
+    with files.new_folder(path) as temporary:
+      (temporary / "deeper").mkdir()
+      (temporary / "deeper" / "file.txt").write_text("text")
+    written = (path, *path.rglob("*"), tmp_path)
+    assert synced == {p.stat().st_ino for p in written}
+
   def test_has_the_usual_mode(self, tmp_path, umask):
     umask(0o027)
     with files.new_folder(tmp_path / "folder"):

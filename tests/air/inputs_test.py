@@ -101,8 +101,10 @@ def test_latents():
 
 
 @pytest.mark.parametrize(
-  "value", [[1.0, 2.0], [[1.0]], [["a", "b"]], [[np.nan, 1.0]], [[np.inf, 1.0]]]
-)
+  "value",
+  [[1.0, 2.0], [[1.0]], [["a", "b"]], [[np.nan, 1.0]], [[np.inf, 1.0]],
+   [[1e300, 1.0]]],
+)  # fmt: skip
 def test_other_latents_are_refused(value):
   with pytest.raises(InputError, match=r"^z_what .*, expected .*floats"):
     inputs.latents("z_what", value, 2)

@@ -212,6 +212,12 @@ class TestDropAfter:
     summaries.drop_after(tmp_path, 10)
     assert path.read_bytes() == b""
 
+  def test_what_cannot_be_read(self, tmp_path):
+    path = tmp_path / "events.out.tfevents.1.host"
+    path.mkdir()
+    with pytest.raises(OSError, match=path.name):
+      summaries.drop_after(tmp_path, 10)
+
   def test_goes_on_as_if_never_interrupted(self, tmp_path):
     whole, interrupted = tmp_path / "whole", tmp_path / "interrupted"
     write_steps(whole, range(0, 50, 10))

@@ -14,6 +14,21 @@ def test_replaces_the_file_when_the_block_succeeds(tmp_path):
   assert list(path.parent.iterdir()) == [path]
 
 
+def test_is_on_disk_before_the_old_file_goes(tmp_path, monkeypatch):
+  path = tmp_path / "file.bin"
+  path.write_bytes(b"old")
+  synced = []
+
+  def sync(handle):
+    assert path.read_bytes() == b"old"
+    synced.append(os.fstat(handle).st_size)
+
+  monkeypatch.setattr(os, "fsync", sync)
+  with files.replacing(path) as file:
+    file.write(b"newer")
+  assert synced == [5]
+
+
 def test_leaves_the_old_file_and_no_other_when_the_block_fails(tmp_path):
   path = tmp_path / "file.bin"
   path.write_bytes(b"old")

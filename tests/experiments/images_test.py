@@ -5,7 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from data.mnist import DataError
 from experiments import images
@@ -140,6 +140,14 @@ def test_anything_else_is_refused(name, tmp_path):
   make(tmp_path / name)
   with pytest.raises((UsageError, DataError), match=message):
     read(tmp_path / name)
+
+
+def test_a_picture_of_another_size_is_not_decoded(tmp_path, monkeypatch):
+  path = tmp_path / "large.png"
+  Image.new("L", (30, 20)).save(path)
+  monkeypatch.setattr(ImageFile.ImageFile, "load", pytest.fail)
+  with pytest.raises(UsageError, match="of 20x30 pixels"):
+    read(path)
 
 
 def test_an_npz_stands_alone(grey, tmp_path):

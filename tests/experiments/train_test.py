@@ -16,7 +16,7 @@ import tensorflow as tf
 
 import air
 import experiments
-from air import checkpoints
+from air import checkpoints, summaries
 from experiments import evaluate, kill_test, launcher, runs, train
 
 # The few iterations of a test take less time than tracing them would, so they
@@ -381,7 +381,6 @@ def at_4(undisturbed, tmp_path):
   run_dir = tmp_path / "copied" / "run"
   shutil.copytree(undisturbed, run_dir)
   shutil.rmtree(checkpoints.find(run_dir / "checkpoints")[0])
-  (run_dir / "evaluation.json").unlink()
   return run_dir
 
 
@@ -394,11 +393,15 @@ def test_a_run_goes_on_elsewhere_and_without_its_events(
   assert (run_dir / ".lock").exists()
   for path in run_dir.glob("events.out.tfevents.*"):
     path.unlink()
+  # Events of a later process do not say what the run is compared by.
+  writer = summaries.SummaryWriter(run_dir)
+  writer.scalars({"loss/test": 1.0}, 4)
+  writer.close()
   flagfile = run_dir / "flags.txt"
   assert run_train(f"--run_dir={run_dir}", f"--flagfile={flagfile}") == 0
   assert_same_weights(run_dir, undisturbed)
   assert metrics(run_dir) == metrics(undisturbed)
-  assert logged_steps(run_dir) == [6]
+  assert logged_steps(run_dir) == [4, 6]
   assert logged_steps(run_dir, "_hparams_/session_start_info") == [0]
 
 
@@ -463,6 +466,23 @@ def test_damaged_lines_are_left_out_with_a_warning(at_4, caplog):
   run.drop_after(6)
   assert "going on without 2 of its 4 lines" in caplog.text
   assert path.read_bytes() == lines[0] + lines[2]
+
+
+def test_lines_that_lack_something_are_left_out(at_4):
+  run = runs.load(at_4)
+  lines = logged(at_4)
+  for line, key in zip(lines, ("elbo", "count_accuracy_mode"), strict=False):
+    del line[key]
+  run.write_metrics(lines)
+  assert run.read_metrics() == lines[2:]
+
+
+def test_what_was_made_later_goes(at_4):
+  run = runs.load(at_4)
+  run.drop_after(4)
+  assert not run.evaluation.exists()
+  assert run.progress(3).exists()
+  assert not run.progress(6).exists()
 
 
 def test_a_damaged_evaluation_is_none(at_4):

@@ -1,6 +1,8 @@
 """The binaries that use a trained model: infer, sample, export."""
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -56,6 +58,27 @@ class TestInfer:
       assert f"images with {count} objects: {images}\n" in printed
     picture = np.asarray(Image.open(out / "pictures" / pictures[0]))
     assert picture.shape == (200, 400, 3)
+
+
+class TestOut:
+  def test_an_empty_folder_behind_a_link(self, run_dir, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "link").symlink_to("out")
+    flags = [f"--run_dir={run_dir}", f"--out={tmp_path / 'link'}", "--num=1"]
+    assert call(sample, *flags) == 0
+    assert "samples.npz" in names(tmp_path / "out")
+    assert names(tmp_path) == ["link", "out"]
+
+  def test_sigterm_leaves_nothing(self, run_dir, tmp_path, monkeypatch):
+    def terminate(*_):
+      os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(air, "load", terminate)
+    flags = [f"--run_dir={run_dir}", f"--out={tmp_path / 'out'}"]
+    with pytest.raises(SystemExit) as stopped:
+      call(sample, *flags)
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert names(tmp_path) == []
 
 
 class TestSample:

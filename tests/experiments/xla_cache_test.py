@@ -58,11 +58,12 @@ def test_a_second_process_takes_what_the_first_compiled(cache):
 
 def test_only_sealed_programs_are_left_for_tensorflow(monkeypatch):
   monkeypatch.setenv("TF_XLA_FLAGS", f"-x={xla_cache.folder()}")
-  sealed, changed, cut_off = (program(name) for name in "abc")
+  sealed, changed, cut_off, unreadable = (program(name) for name in "abcd")
   xla_cache.seal()
   changed.write_bytes(b"Program")
   cut_off.write_bytes(b"prog")
-  unsealed = program("d")
+  pathlib.Path(f"{unreadable}.sha256").write_bytes(b"\xff\xfe")
+  unsealed = program("e")
   monkeypatch.delenv("TF_XLA_FLAGS")
   xla_cache.enable()
   assert str(sealed.parent) in os.environ["TF_XLA_FLAGS"]
@@ -116,6 +117,13 @@ def test_where_one_may_not_write_nothing_is_kept(monkeypatch):
   monkeypatch.setattr(pathlib.Path, "touch", refuse)
   xla_cache.enable()
   assert "TF_XLA_FLAGS" not in os.environ
+
+
+def test_a_number_of_threads_that_is_none(monkeypatch):
+  monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "abc")
+  xla_cache.enable()
+  assert "TF_XLA_FLAGS" in os.environ
+  assert machine.threads() == machine.processors()
 
 
 @pytest.mark.parametrize("change", ["threads", "flags"])
