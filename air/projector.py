@@ -6,6 +6,7 @@ and its picture. The projector lays the codes out in two or three dimensions.
 
 import math
 import pathlib
+import shutil
 
 import numpy as np
 from google.protobuf import text_format
@@ -17,6 +18,9 @@ from air.model import AIROutput
 
 _CONFIG = projector.metadata.PROJECTOR_FILENAME
 _FOLDER = "projector"
+_CODES = "codes.tsv"
+_OBJECTS = "objects.tsv"
+_GLIMPSES = "glimpses.png"
 
 
 def write(
@@ -27,6 +31,9 @@ def write(
 ) -> None:
   """Writes the objects found in N images for the projector.
 
+  What was there of other images goes, also if no object is found. Codes, labels
+  and pictures are always of one and the same call.
+
   Args:
     run_dir: the run's folder, of which TensorBoard reads the files.
     output: of the model, as numpy arrays; the first `num_steps` steps of an
@@ -35,10 +42,13 @@ def write(
       none; None: not known.
     boxes: `[N, M, 4]`, their boxes (y0, x0, y1, x1), pixels.
   """
+  folder, config_path = run_dir / _FOLDER, run_dir / _CONFIG
   steps, images = np.nonzero(
     np.arange(len(output.steps.what))[:, None] < output.num_steps
   )
   if not len(images):
+    config_path.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
     return
   columns = {"image": images, "step": steps + 1}
   if labels is not None and boxes is not None:
@@ -47,25 +57,26 @@ def write(
     ).numpy()
     matched = metrics.matched_labels(found, labels[images], boxes[images])
     columns = {"digit": np.where(matched < 0, "none", matched), **columns}
-  folder = run_dir / _FOLDER
   codes = output.steps.what_loc[steps, images]
-  lines = ["\t".join(f"{value:.5g}" for value in code) for code in codes]
-  files.write_text(folder / "codes.tsv", "\n".join(lines) + "\n")
-  rows = [columns, *zip(*columns.values(), strict=True)]
-  lines = ["\t".join(str(value) for value in row) for row in rows]
-  files.write_text(folder / "objects.tsv", "\n".join(lines) + "\n")
   glimpses = output.steps.glimpse[steps, images]
-  with files.replacing(folder / "glimpses.png") as temporary:
-    Image.fromarray(_sprite(glimpses)).save(temporary, format="png")
-  # Last: it names the others.
+  with files.new_folder(folder) as temporary:
+    np.savetxt(temporary / _CODES, codes, fmt="%.5g", delimiter="\t")
+    rows = [columns, *zip(*columns.values(), strict=True)]
+    lines = ["\t".join(str(value) for value in row) + "\n" for row in rows]
+    (temporary / _OBJECTS).write_text("".join(lines), encoding="utf-8")
+    Image.fromarray(_sprite(glimpses)).save(temporary / _GLIMPSES)
+    # The folder keeps its name, which a TensorBoard that runs remembers; the
+    # configuration names it only while it is whole.
+    config_path.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
   config = projector.ProjectorConfig()
   embedding = config.embeddings.add()
   embedding.tensor_name = "z_what"
-  embedding.tensor_path = f"{_FOLDER}/codes.tsv"
-  embedding.metadata_path = f"{_FOLDER}/objects.tsv"
-  embedding.sprite.image_path = f"{_FOLDER}/glimpses.png"
+  embedding.tensor_path = f"{_FOLDER}/{_CODES}"
+  embedding.metadata_path = f"{_FOLDER}/{_OBJECTS}"
+  embedding.sprite.image_path = f"{_FOLDER}/{_GLIMPSES}"
   embedding.sprite.single_image_dim.extend(glimpses.shape[:0:-1])
-  files.write_text(run_dir / _CONFIG, text_format.MessageToString(config))
+  files.write_text(config_path, text_format.MessageToString(config))
 
 
 def _sprite(pictures: np.ndarray) -> np.ndarray:

@@ -102,19 +102,21 @@ class SummaryWriter:
     with self._at(iteration):
       tf.summary.text(tag, markdown)
 
-  def hparams(self, settings: Mapping[str, Any], name: str) -> None:
+  def hparams(self, settings: Mapping[str, Any]) -> None:
     """Writes what the HParams dashboard compares runs by.
+
+    Without a trial's name it takes the run's path in TensorBoard's folder, and
+    so tells runs of equal settings apart, also when they are moved or copied.
 
     Args:
       settings: of the run, by flag.
-      name: of the run, unlike that of any other in the dashboard.
     """
     values = {
       flag: value if isinstance(value, (bool, int, float, str)) else str(value)
       for flag, value in settings.items()
     }
     with self._at(0):
-      hparams.hparams(values, trial_id=name)
+      hparams.hparams(values, trial_id="")
 
   def gradients(
     self,

@@ -93,8 +93,7 @@ class Recorder:
       settings = run.settings()
       text = json.dumps(settings, indent=2)
       self._writer.text("configuration", f"```\n{text}\n```", 0)
-      name = "/".join(run.folder.absolute().parts[-2:])
-      self._writer.hparams(settings, name)
+      self._writer.hparams(settings)
 
   def seconds(self) -> float:
     """Returns how long the run has trained, start of the process included."""

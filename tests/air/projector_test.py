@@ -88,8 +88,31 @@ def test_without_labels_there_is_no_digit(output, tmp_path):
   assert len(rows) == 1 + NUM_STEPS.sum()
 
 
-def test_nothing_is_written_of_no_objects(output, tmp_path):
-  projector.write(
-    tmp_path, output._replace(num_steps=np.zeros(3, np.int32)), None, None
-  )
-  assert not list(tmp_path.iterdir())
+def contents(folder):
+  return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_drawing_replaces_the_one_before_at_once(
+  output, tmp_path, monkeypatch
+):
+  projector.write(tmp_path, output, None, None)
+  before = contents(tmp_path)
+  fewer = output._replace(num_steps=NUM_STEPS // 2)
+  with monkeypatch.context() as patch:
+    patch.delattr(projector, "_sprite")  # the last file cannot be made
+    with pytest.raises(NameError):
+      projector.write(tmp_path, fewer, None, None)
+  assert contents(tmp_path) == before
+  projector.write(tmp_path, fewer, None, None)
+  after = contents(tmp_path)
+  assert after.keys() == before.keys()
+  changed = {path.name for path in after if after[path] != before[path]}
+  assert changed == {"codes.tsv", "objects.tsv", "glimpses.png"}
+
+
+def test_of_no_objects_nothing_is_left(output, tmp_path):
+  none = output._replace(num_steps=np.zeros(3, np.int32))
+  for before in (none, output):
+    projector.write(tmp_path, before, None, None)
+    projector.write(tmp_path, none, None, None)
+    assert not list(tmp_path.iterdir())

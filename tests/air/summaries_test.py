@@ -5,7 +5,18 @@ import types
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorboard.backend.event_processing import event_accumulator
+from tensorboard import context
+from tensorboard.backend.event_processing import (
+  data_provider,
+  event_accumulator,
+  plugin_event_multiplexer,
+)
+from tensorboard.plugins import base_plugin
+from tensorboard.plugins.hparams import (
+  api_pb2,
+  backend_context,
+  list_session_groups,
+)
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 
 from air import summaries
@@ -349,7 +360,7 @@ def test_hparams_hold_every_setting(tmp_path):
     "estimator": "marginal",
     "hidden_sizes": (256, 256),
   }
-  writer.hparams(settings, "default/seed-0")
+  writer.hparams(settings)
   writer.close()
   (path,) = event_files(tmp_path)
   (event,) = events_of(path)
@@ -358,7 +369,6 @@ def test_hparams_hold_every_setting(tmp_path):
   start = hparams_metadata.parse_session_start_info_plugin_data(
     value.metadata.plugin_data.content
   )
-  assert start.group_name == "default/seed-0"
   read = {name: v.WhichOneof("kind") for name, v in start.hparams.items()}
   assert read == {
     "learning_rate": "number_value",
@@ -369,6 +379,28 @@ def test_hparams_hold_every_setting(tmp_path):
   }
   assert start.hparams["learning_rate"].number_value == 5e-5
   assert start.hparams["hidden_sizes"].string_value == "(256, 256)"
+
+
+def test_trials_are_named_by_the_folders_of_their_runs(tmp_path):
+  """As TensorBoard reads them: runs of equal settings are two trials."""
+  names = ["ablation/default/seed-0", "sweep/default/seed-0"]
+  for name in names:
+    writer = SummaryWriter(tmp_path / name)
+    writer.hparams({"seed": 0})
+    writer.close()
+  multiplexer = plugin_event_multiplexer.EventMultiplexer()
+  multiplexer.AddRunsFromDirectory(str(tmp_path)).Reload()
+  provider = data_provider.MultiplexerDataProvider(multiplexer, str(tmp_path))
+  tensorboard = base_plugin.TBContext(data_provider=provider)
+  trials = list_session_groups.Handler(
+    request_context=context.RequestContext(),
+    backend_context=backend_context.Context(tensorboard),
+    experiment_id="",
+    request=api_pb2.ListSessionGroupsRequest(
+      allowed_statuses=api_pb2.Status.values(), slice_size=10
+    ),
+  ).run()
+  assert sorted(trial.name for trial in trials.session_groups) == names
 
 
 def test_read_scalars_where_a_writer_started_again(tmp_path):
