@@ -300,10 +300,10 @@ class TrainingConfig:
     before=1.0,
   )
   learning_rate_hold: int = _field(
-    0, "iterations before the learning rates begin to fall", before=0
+    0, "iterations before the learning rates begin to fall (ours)", before=0
   )
   learning_rate_anneal: int = _field(
-    0, "iterations over which the learning rates fall", before=0
+    0, "iterations over which the learning rates fall (ours)", before=0
   )
   baseline_learning_rate_ratio: float = _field(
     10.0, "the baseline's learning rate over the model's (post)"
