@@ -9,7 +9,6 @@ start finds the images that the first one generated in --data_cache.
 """
 
 import json
-import pathlib
 import resource
 import sys
 import time
@@ -36,28 +35,16 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   configuration.define_flags(flag_values)
 
 
-def _peak_memory_mib() -> float:
-  """Returns the most memory that was resident at a time.
-
-  `ru_maxrss` begins with what the process that started this one has taken.
-  """
-  status = pathlib.Path("/proc/self/status")
-  if status.exists():
-    for line in status.read_text().splitlines():
-      if line.startswith("VmHWM:"):
-        return int(line.split()[1]) / 1024
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def main(flag_values: flags.FlagValues) -> None:
   """Starts as training does, and prints how long it took."""
   started = flag_values.started or experiments.STARTED
   phases = {}
 
   def ends(phase: str) -> None:
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     phases[phase] = {
       "seconds": time.monotonic() - started,
-      "peak_memory_mib": _peak_memory_mib(),
+      "peak_memory_mib": memory,
     }
 
   ends("import")
