@@ -39,12 +39,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # of a binary's start. It then takes what TensorFlow Probability needs anyway.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 # XLA otherwise copies every weight in every iteration: a tenth of a step. Other
-# versions of TensorFlow may not know the flag, and would end the process.
-if importlib.metadata.version("tensorflow").startswith("2.21."):
-  os.environ["XLA_FLAGS"] = (
-    "--xla_cpu_copy_insertion_use_region_analysis=true "
-    + os.environ.get("XLA_FLAGS", "")
-  )
+# versions of TensorFlow may not know the flag, and would end the process. A
+# process that this one starts has it already, and the same compiled programs.
+_XLA_FLAG = "--xla_cpu_copy_insertion_use_region_analysis"
+_xla_flags = os.environ.get("XLA_FLAGS", "")
+if (
+  importlib.metadata.version("tensorflow").startswith("2.21.")
+  and _XLA_FLAG not in _xla_flags
+):
+  os.environ["XLA_FLAGS"] = f"{_XLA_FLAG}=true {_xla_flags}".strip()
 xla_cache.enable()
 with _stderr_only_on_failure():
   import tensorflow  # noqa: F401
