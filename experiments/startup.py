@@ -9,6 +9,7 @@ start finds the images that the first one generated in --data_cache.
 """
 
 import json
+import pathlib
 import resource
 import sys
 import time
@@ -35,16 +36,31 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   configuration.define_flags(flag_values)
 
 
+def _peak_memory_mib() -> float:
+  """Returns the most memory that this process has had resident."""
+  status = pathlib.Path("/proc/self/status")
+  if status.exists():
+    for line in status.read_text().splitlines():
+      if line.startswith("VmHWM:"):
+        return int(line.split()[1]) / 1024
+  # Linux lets this number begin with that of the process that started this one.
+  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
 def main(flag_values: flags.FlagValues) -> None:
   """Starts as training does, and prints how long it took."""
   started = flag_values.started or experiments.STARTED
   phases = {}
+  peak = 0.0
 
   def ends(phase: str) -> None:
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    nonlocal peak
+    # The kernel's number is off by a few pages, and may fall by them.
+    peak = max(peak, _peak_memory_mib())
     phases[phase] = {
       "seconds": time.monotonic() - started,
-      "peak_memory_mib": memory,
+      "peak_memory_mib": peak,
     }
 
   ends("import")
