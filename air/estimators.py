@@ -346,6 +346,7 @@ ESTIMATORS = {
   "reinforce": Estimator(reinforce, baseline_features),
   "reinforce_plain": Estimator(reinforce_plain),
   "reinforce_per_step": Estimator(reinforce_per_step),
+  "reinforce_leaky": Estimator(reinforce, leaky_baseline_features),
   "reinforce_broadcast": Estimator(
     reinforce_broadcast, leaky_baseline_features
   ),

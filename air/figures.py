@@ -3,6 +3,7 @@
 They are made without pyplot, which needs a backend and keeps what it makes.
 """
 
+import itertools
 import pathlib
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -21,10 +22,10 @@ from air.model import AIROutput
 
 # Blue and vermilion of Okabe and Ito, which colour-blind readers tell apart.
 _SUCCESS_COLOUR, _FAILURE_COLOUR = "#0072B2", "#D55E00"
-# All eight of theirs.
+# All eight of theirs, and grey.
 _ESTIMATOR_COLOURS = (
   *("#000000", "#E69F00", "#56B4E9", "#009E73"),
-  *("#F0E442", "#0072B2", "#D55E00", "#CC79A7"),
+  *("#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#999999"),
 )
 _STEP_COLOURS = ("red", "green", "blue", "gold", "magenta", "cyan")
 _ANNOTATED_SIDE = 200  # pixels, about
@@ -277,7 +278,8 @@ def gradient_variances(records: Sequence[Mapping]) -> Figure:
   figure = Figure(figsize=(1.0 + 4.0 * len(groups), 4.5), layout="constrained")
   axes = figure.subplots(1, len(groups), sharey=True)
   styles = {"drawn": ("-", "o"), "fixed": (":", "s")}
-  colours = dict(zip(estimators, _ESTIMATOR_COLOURS, strict=False))
+  palette = itertools.cycle(_ESTIMATOR_COLOURS)
+  colours = dict(zip(estimators, palette, strict=False))
   positions = np.arange(len(iterations))
   # Side by side, so that equal variances do not hide each other.
   offsets = np.linspace(-0.25, 0.25, len(estimators))

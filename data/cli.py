@@ -85,6 +85,12 @@ def _define_flags(flag_values: flags.FlagValues) -> None:
   define(
     flags.DEFINE_bool, "overlap", spec.overlap, "whether boxes may overlap"
   )
+  define(
+    flags.DEFINE_bool,
+    "single_on_diagonal",
+    spec.single_on_diagonal,
+    "whether a digit alone in its image lies on the diagonal",
+  )
   define(integer, "num_images", spec.num_images, "training images")
   define(integer, "validation_size", 10_000, "validation images")
   define(integer, "test_size", 10_000, "test images")
@@ -122,6 +128,7 @@ def _main(values: dict[str, Any]) -> None:
     count_probs=_numbers(values, "count_probs", float),
     digit_size=_numbers(values, "digit_size", int),
     overlap=values["overlap"],
+    single_on_diagonal=values["single_on_diagonal"],
     num_images=values["num_images"],
   )
   others = ("validation_size", "test_size", "seed", "mnist")

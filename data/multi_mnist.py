@@ -33,6 +33,8 @@ class MultiMNISTSpec:
       cropped to its ink, pixels. Two numbers are a range, both ends included,
       from which each digit draws its side.
     overlap: whether the digits' bounding boxes may overlap.
+    single_on_diagonal: whether a digit alone in its image lies on the diagonal,
+      as the blog's code has it (one random number for both coordinates).
     num_images: how many to make.
 
   Raises:
@@ -44,6 +46,7 @@ class MultiMNISTSpec:
   count_probs: tuple[float, ...] = ()
   digit_size: tuple[int, ...] = (28,)
   overlap: bool = False
+  single_on_diagonal: bool = False
   num_images: int = 60_000
 
   def __post_init__(self):
@@ -130,8 +133,9 @@ def generate(
   """Draws images.
 
   An image's count, its digits and their sizes are drawn first, and never again.
-  A single digit lies uniformly over all the positions where it fits; several
-  lie uniformly over their joint placements without overlap (crowded images in
+  A single digit lies uniformly over all the positions where it fits, or, with
+  `spec.single_on_diagonal`, over those on the canvas's diagonal. Several lie
+  uniformly over their joint placements without overlap (crowded images in
   another way, see `placement.place`), or, with `spec.overlap`, independently of
   each other. Overlapping ink adds, up to 255.
 
@@ -161,7 +165,11 @@ def generate(
   for count in range(1, max_count + 1):
     rows = np.flatnonzero(counts == count)
     origins[rows, :count] = placement.place(
-      sizes[rows, :count], spec.canvas_size, spec.overlap, rng
+      sizes[rows, :count],
+      spec.canvas_size,
+      spec.overlap,
+      rng,
+      spec.single_on_diagonal,
     )
 
   boxes = np.concatenate([origins, origins + sizes], axis=-1)  # [N, M, 4]

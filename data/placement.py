@@ -14,14 +14,17 @@ def place(
   canvas_size: tuple[int, ...],
   overlap: bool,
   rng: np.random.Generator,
+  single_on_diagonal: bool = False,
 ) -> np.ndarray:
   """Places the boxes of images that have the same number of them.
 
   A box alone, or any box with `overlap`, is uniform over all the positions
-  where it fits. Several boxes are uniform over their joint placements without
-  overlap: all the positions in an image are drawn anew until no two boxes
-  overlap. Images that fail `_REJECTION_ROUNDS` times are crowded;
-  `_place_in_turn` places their boxes, in another distribution.
+  where it fits; a box alone with `single_on_diagonal` is as far down as to the
+  right, as fractions of the room that it leaves. Several boxes are uniform over
+  their joint placements without overlap: all the positions in an image are
+  drawn anew until no two boxes overlap. Images that fail `_REJECTION_ROUNDS`
+  times are crowded; `_place_in_turn` places their boxes, in another
+  distribution.
 
   Args:
     sizes: int `[N, C, 2]`, heights and widths, pixels, none larger than the
@@ -29,6 +32,7 @@ def place(
     canvas_size: (H, W), pixels.
     overlap: whether boxes may overlap.
     rng: source of the positions.
+    single_on_diagonal: see above.
 
   Returns:
     int `[N, C, 2]`, (y0, x0) of the boxes, pixels.
@@ -37,6 +41,8 @@ def place(
     DataError: if boxes cannot be placed, or a bounded search finds no place.
   """
   room = np.asarray(canvas_size) - sizes + 1  # [N, C, 2]
+  if single_on_diagonal and sizes.shape[1] == 1:
+    return (rng.random([len(sizes), 1, 1]) * room).astype(np.int64)
   origins = rng.integers(room)
   if overlap or sizes.shape[1] < 2:
     return origins

@@ -63,6 +63,13 @@ class DataConfig:
   overlap: bool = dataclasses.field(
     default=False, metadata={"help": "whether digits' boxes may overlap"}
   )
+  single_on_diagonal: bool = dataclasses.field(
+    default=False,
+    metadata={
+      "help": "whether a digit alone in its image lies on the diagonal (code;"
+      " post: anywhere)"
+    },
+  )
   num_images: int = dataclasses.field(
     default=60_000, metadata={"help": "training images"}
   )
@@ -88,6 +95,7 @@ class DataConfig:
       count_probs=self.count_probs,
       digit_size=self.digit_size,
       overlap=self.overlap,
+      single_on_diagonal=self.single_on_diagonal,
       num_images=self.num_images,
     )
 

@@ -10,7 +10,7 @@ is of a minibatch and noise of its own; once the minibatch is always the first,
 and only the noise differs. The gradients are those of training: of the mean
 over a minibatch, at the checkpoint's price of a step and presence floor.
 
-Baselines: a run that was trained with `reinforce` or `reinforce_broadcast` has
+Baselines: a run that was trained with an estimator that has a baseline has
 that one in its checkpoints (at iteration 0, as it was before training). Others
 are fitted here, with the model's weights held fixed.
 
@@ -49,7 +49,7 @@ _REFERENCE = "marginal"
 _UNBIASED = ("reinforce_plain", "reinforce", "reinforce_per_step")
 _MEASURED = (
   "backpropagation",
-  *("reinforce_plain", "reinforce", "reinforce_broadcast"),
+  *("reinforce_plain", "reinforce", "reinforce_leaky", "reinforce_broadcast"),
   *("reinforce_per_step", "marginal", "vimco", "relaxed"),
 )
 # Means further apart than so many standard errors do not agree.

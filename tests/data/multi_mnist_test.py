@@ -97,6 +97,21 @@ def test_single_digit_is_uniform_in_y_and_x_independently():
   assert abs(np.corrcoef(y, x)[0, 1]) < 5 / np.sqrt(20_000)
 
 
+def test_single_digit_can_lie_on_the_diagonal():
+  fields = {"canvas_size": (26, 26), "counts": (1, 2), "num_images": 20_000}
+  made = _generate(_rectangles((20, 20)), **fields, overlap=True)
+  diagonal = _generate(
+    _rectangles((20, 20)), **fields, overlap=True, single_on_diagonal=True
+  )
+  single = diagonal.counts == 1
+  np.testing.assert_array_equal(made.counts, diagonal.counts)
+  y, x = diagonal.boxes[single, 0, :2].T
+  np.testing.assert_array_equal(y, x)
+  _assert_uniform(np.bincount(y, minlength=7))
+  y, x = diagonal.boxes[~single, 0, :2].T
+  assert abs(np.corrcoef(y, x)[0, 1]) < 0.05
+
+
 def test_two_digits_are_uniform_over_the_placements_without_overlap():
   made = _generate(
     _rectangles((3, 2), (2, 3)),
