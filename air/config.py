@@ -333,17 +333,22 @@ class TrainingConfig:
   )
   presence_warmup: int = _field(
     0,
-    "iterations in which every presence probability is 1/2, while the decoder"
-    " learns to paint (code)",
+    "iterations in which every presence probability is that of the coin, while"
+    " the decoder learns to paint (code)",
   )
   presence_floor_initial: float = _field(
     0.3,
-    "weight of the fair coin that each presence probability is mixed with at"
-    " the start (ours; code: 1e-3 throughout)",
+    "weight of the coin that each presence probability is mixed with at the"
+    " start (ours; code: 1e-3 throughout)",
   )
   presence_floor_final: float = _field(1e-3, "the same at the end (code)")
   presence_floor_anneal: int = _field(
     3_000, "iterations over which that weight falls linearly (ours)"
+  )
+  presence_floor_coin: Literal["fair", "uniform"] = _field(
+    "fair",
+    "that coin: fair (code), or uniform: one for each step, so that all n would"
+    " be as probable; for many steps (ours)",
   )
   seed: int = _field(0, "of weights, noise and order of the images")
 

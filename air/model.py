@@ -173,7 +173,7 @@ class AIRModel(snt.Module):
     Args:
       images: `[B, H, W]` float in [0, 1].
       step_noise: see `sample_noise`.
-      presence_floor: `[]`, the weight of the fair coin that each presence
+      presence_floor: `[]`, the weight of the coin that each presence
         probability is mixed with (the code's `explore_eps`).
 
     Returns:
@@ -189,8 +189,12 @@ class AIRModel(snt.Module):
         objects[step], steps.window[step], self.config.model.image_size
       )
       canvases.append(canvases[-1] + painted)  # [B, H, W]
-    presence_logits = prior.mix_with_fair_coin(
-      self._presence_logits(steps.hidden), presence_floor
+    presence_logits = prior.mix_with_coin(
+      self._presence_logits(steps.hidden),
+      presence_floor,
+      prior.coins(
+        self.config.training.presence_floor_coin, self.config.model.num_steps
+      ),
     )  # [B, T]
     if self.signal_moments is not None:
       presence_logits = self.signal_moments.scale_gradient(presence_logits)
@@ -281,7 +285,7 @@ class AIRModel(snt.Module):
     )
 
   def presence_floor(self, iteration: tf.Tensor | int) -> tf.Tensor:
-    """Returns the weight of the fair coin at the iteration, `[]` float32."""
+    """Returns the weight of the coin at the iteration, `[]` float32."""
     config = self.config.training
     initial, final = config.presence_floor_initial, config.presence_floor_final
     fraction = tf.cast(

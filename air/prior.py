@@ -8,6 +8,7 @@ prior on z_where.
 import math
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
@@ -285,23 +286,40 @@ def compress_below(logits: tf.Tensor, bound: float) -> tf.Tensor:
   return tf.maximum(logits, -bound) - bound * excess / (bound + excess)
 
 
-def mix_with_fair_coin(logits: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-  """Returns the logits of weight / 2 + (1 - weight) sigmoid(logits).
-
-  The blog code's `explore_eps`: no presence probability comes closer than
-  weight / 2 to zero or one.
+def coins(kind: str, num_steps: int) -> np.ndarray:
+  """Returns `[T]` float32, what presence probabilities are mixed with.
 
   Args:
-    logits: any shape.
+    kind: "fair": 1/2, as in the blog's code, so that n steps have the
+      probability 2^-(n + 1); "uniform": what makes all n = 0..T as probable.
+    num_steps: T.
+  """
+  if kind == "fair":
+    return np.full(num_steps, 0.5, np.float32)
+  rest = np.arange(num_steps, 0, -1, dtype=np.float32)
+  return rest / (rest + 1.0)
+
+
+def mix_with_coin(
+  logits: tf.Tensor, weight: tf.Tensor, coin: np.ndarray | float
+) -> tf.Tensor:
+  """Returns the logits of weight coin + (1 - weight) sigmoid(logits).
+
+  The blog code's `explore_eps`: no presence probability comes closer than
+  weight coin to zero, or weight (1 - coin) to one.
+
+  Args:
+    logits: any shape, `[..., T]` with different coins.
     weight: `[]` float32 in [0, 1]; at 1 the logits have no gradient.
+    coin: in (0, 1), `[T]` or one for all; see `coins`.
   """
   weight = tf.convert_to_tensor(weight, tf.float32)
-  log_coin = tf.math.log(tf.maximum(0.5 * weight, 1e-30))
   log_rest = tf.math.log(tf.maximum(1.0 - weight, 1e-30))
 
-  def log_mixture(log_prob):
+  def log_mixture(log_prob, prob_of_coin):
+    log_coin = tf.math.log(tf.maximum(prob_of_coin * weight, 1e-30))
     return tfp.math.log_add_exp(log_coin, log_rest + log_prob)
 
-  return log_mixture(tf.math.log_sigmoid(logits)) - log_mixture(
-    tf.math.log_sigmoid(-logits)
+  return log_mixture(tf.math.log_sigmoid(logits), coin) - log_mixture(
+    tf.math.log_sigmoid(-logits), 1.0 - coin
   )

@@ -94,6 +94,7 @@ REFUSED = [
     for value in (-0.1, 1.0, 2.0)
   ],
   (TrainingConfig, "presence_floor_anneal", -1),
+  (TrainingConfig, "presence_floor_coin", "coin"),
   (TrainingConfig, "num_samples", -1),
   (TrainingConfig, "seed", -1),
   (TrainingConfig, "seed", 2**31),
@@ -187,6 +188,7 @@ def changed_config():
     "where_squash": "none",
     "where_init": "code",
     "steps_prior_schedule": "linear",
+    "presence_floor_coin": "uniform",
     "estimator": "reinforce",
   }
 

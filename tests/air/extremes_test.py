@@ -117,13 +117,13 @@ def test_number_of_steps(kind, low, high):
 
 @pytest.mark.parametrize("bound", [0.0, 1e-3, 5.0, 1e6])
 def test_presence_as_the_model_has_it(bound):
-  """Compressed, and mixed with a fair coin."""
+  """Compressed, and mixed with a coin."""
 
   def mixed(logits, floor):
     compressed = prior.compress_below(logits, bound)
     return {
       "compressed": compressed,
-      "mixed": prior.mix_with_fair_coin(compressed, tf.stop_gradient(floor)),
+      "mixed": prior.mix_with_coin(compressed, tf.stop_gradient(floor), 0.5),
     }
 
   of_logits = differentiated(mixed)
@@ -248,7 +248,7 @@ def test_likelihood(std):
 
 def context(logits, floor, log_likelihoods, kl, baseline, u, num_steps):
   """What an estimator gets: two samples of each of two images."""
-  logits = prior.mix_with_fair_coin(prior.compress_below(logits, 5.0), floor)
+  logits = prior.mix_with_coin(prior.compress_below(logits, 5.0), floor, 0.5)
   posterior = prior.NumStepsDistribution(logits=logits)
   log_prior = prior.geometric_log_probs(
     tf.constant(math.log(1e-5), tf.float64), _T

@@ -404,12 +404,12 @@ class TestGeometricLogProbs:
     np.testing.assert_allclose(*gradients, rtol=1e-4, atol=1e-6)
 
 
-class TestMixWithFairCoin:
+class TestMixWithCoin:
   @pytest.mark.parametrize("weight", [0.0, 1e-3, 0.3, 0.999, 1.0])
   def test_mixes_the_probabilities(self, weight):
     p = np.concatenate([[1e-6, 1e-3], np.linspace(0.05, 0.95, 7), [1 - 1e-6]])
-    mixed = prior.mix_with_fair_coin(
-      tf.constant(logit(p), tf.float32), tf.constant(weight)
+    mixed = prior.mix_with_coin(
+      tf.constant(logit(p), tf.float32), tf.constant(weight), 0.5
     )
     expected = 0.5 * weight + (1.0 - weight) * p
     np.testing.assert_allclose(mixed, logit(expected), rtol=1e-4, atol=1e-5)
@@ -417,19 +417,19 @@ class TestMixWithFairCoin:
   def test_without_weight_nothing_changes(self):
     logits = tf.linspace(-50.0, 50.0, 41)
     np.testing.assert_allclose(
-      prior.mix_with_fair_coin(logits, 0.0), logits, rtol=1e-6, atol=1e-6
+      prior.mix_with_coin(logits, 0.0, 0.5), logits, rtol=1e-6, atol=1e-6
     )
 
   @pytest.mark.parametrize("weight", [1e-3, 0.3])
   def test_bounds_of_the_probability(self, weight):
     logits = tf.constant([-1e4, 1e4, -np.inf, np.inf])
-    p = tf.sigmoid(prior.mix_with_fair_coin(logits, weight))
+    p = tf.sigmoid(prior.mix_with_coin(logits, weight, 0.5))
     low, high = 0.5 * weight, 1.0 - 0.5 * weight
     np.testing.assert_allclose(p, [low, high, low, high], rtol=1e-5)
 
   def test_extreme_logits_without_weight_are_certain(self):
     logits = tf.constant([-1e4, 1e4, -np.inf, np.inf])
-    p = tf.sigmoid(prior.mix_with_fair_coin(logits, 0.0))
+    p = tf.sigmoid(prior.mix_with_coin(logits, 0.0, 0.5))
     np.testing.assert_allclose(p, [0.0, 1.0, 0.0, 1.0], atol=1e-20)
 
   @pytest.mark.parametrize("weight", [0.0, 1e-3, 0.3, 1.0])
@@ -438,7 +438,7 @@ class TestMixWithFairCoin:
     logits = tf.constant([-1e4, -8.0, -0.5, 0.0, 2.0, 8.0, 1e4])
     with tf.GradientTape() as tape:
       tape.watch(logits)
-      mixed = prior.mix_with_fair_coin(logits, weight)
+      mixed = prior.mix_with_coin(logits, weight, 0.5)
     gradient = tape.gradient(mixed, logits)
     p = 1.0 / (1.0 + np.exp(-np.float64(logits[1:-1])))
     m = 0.5 * weight + (1.0 - weight) * p
@@ -452,8 +452,21 @@ class TestMixWithFairCoin:
     logits = tf.constant([-np.inf, np.inf])
     with tf.GradientTape() as tape:
       tape.watch(logits)
-      mixed = prior.mix_with_fair_coin(logits, weight)
+      mixed = prior.mix_with_coin(logits, weight, 0.5)
     assert np.all(np.isfinite(tape.gradient(mixed, logits)))
+
+  def test_uniform_coins_make_all_numbers_of_steps_as_probable(self):
+    coins = prior.coins("uniform", 5)
+    logits = prior.mix_with_coin(tf.zeros([2, 5]), tf.constant(1.0), coins)
+    probs = NumStepsDistribution(logits=logits).probs()
+    np.testing.assert_allclose(probs, np.full([2, 6], 1 / 6), rtol=1e-5)
+
+  def test_fair_coins_halve_the_probability_with_every_step(self):
+    logits = prior.mix_with_coin(
+      tf.zeros([3]), tf.constant(1.0), prior.coins("fair", 3)
+    )
+    probs = NumStepsDistribution(logits=logits).probs()
+    np.testing.assert_allclose(probs, [1 / 2, 1 / 4, 1 / 8, 1 / 8], rtol=1e-5)
 
 
 class TestCompressBelow:
