@@ -10,7 +10,6 @@ import hashlib
 import json
 import pathlib
 import re
-import shutil
 from collections.abc import Callable
 
 import numpy as np
@@ -72,7 +71,7 @@ def save(
   newer = [p for p in others if p.name > path.name]
   older = [p for p in others if p.name < path.name]
   for obsolete in [*newer, *older[keep - 1 :]]:
-    shutil.rmtree(obsolete)
+    files.remove_folder(obsolete)
   return path
 
 

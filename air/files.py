@@ -70,7 +70,7 @@ def new_folder(
         _sync(written)
       temporary.chmod(0o777 & ~_umask())
       if replace and path.exists():
-        shutil.rmtree(path)
+        remove_folder(path)
       os.rename(temporary, path)
       _sync(path.parent)
   finally:
@@ -140,6 +140,21 @@ def remove_partial(folder: pathlib.Path) -> None:
       shutil.rmtree(path)
     else:
       path.unlink()
+
+
+def remove_folder(path: pathlib.Path) -> None:
+  """Removes a folder, whose name goes before anything in it does.
+
+  If the process is killed meanwhile, what is left is an incomplete folder by
+  name, see `remove_partial`.
+
+  Args:
+    path: of the folder.
+  """
+  doomed = path.with_name(f"{PARTIAL}{path.name}")
+  shutil.rmtree(doomed, ignore_errors=True)
+  os.rename(path, doomed)
+  shutil.rmtree(doomed)
 
 
 def _umask() -> int:

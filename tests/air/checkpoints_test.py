@@ -152,6 +152,32 @@ class TestSave:
     checkpoints.save(folder, trainer)
     assert names(folder) == ["iteration-000000004", "iteration-000000005"]
 
+  @pytest.mark.parametrize("iteration", [10, 11])  # replaced; kept no longer
+  def test_killed_while_one_is_removed(
+    self, trainer, folder, monkeypatch, iteration
+  ):
+    """None is there in part under the name of a whole one."""
+
+    def killed(path, **_):
+      if path.is_dir():
+        next(path.glob("state.data*")).unlink()
+        raise KeyboardInterrupt
+
+    for before in (9, 10):
+      trainer.iteration.assign(before)
+      checkpoints.save(folder, trainer)
+    trainer.iteration.assign(iteration)
+    with monkeypatch.context() as patch:
+      patch.setattr(shutil, "rmtree", killed)
+      with pytest.raises(KeyboardInterrupt):
+        checkpoints.save(folder, trainer, keep=1)
+    found = checkpoints.find(folder)
+    assert found
+    for path in found:
+      checkpoints.verify(path)
+    checkpoints.save(folder, trainer, keep=1)
+    assert names(folder) == [f"iteration-{iteration:09d}"]
+
   def test_failure_leaves_no_checkpoint(self, trainer, folder, monkeypatch):
     def fail(*_):
       raise OSError("disk full")
