@@ -1,6 +1,7 @@
 """A trained model, to be used on images: `air.load`."""
 
 import functools
+import math
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from air import inputs, run_folder, scenes
+from air import inputs, memory, run_folder, scenes
 from air.evaluation import Evaluator
 from air.model import AIRModel
 from air.scenes import BATCH_SIZE, Scenes
@@ -149,10 +150,15 @@ class TrainedModel:
       count_probs: `[T + 1]`, probabilities of 0..T objects. None: the model's
         prior, which prices objects; where its success probability is small, as
         by default, nearly all of its scenes are empty.
+
+    Raises:
+      MemoryError: if so many scenes cannot fit into memory.
     """
     probs = scenes.count_probs_for(self.network, count_probs)
     n = inputs.integer("n", n, lowest=1)
     seed = inputs.integer("seed", seed)
+    # Their objects and canvases.
+    memory.require(4 * n * (self.num_steps + 1) * math.prod(self.image_size))
     return _join(_batches(functools.partial(self._sample, probs), n, seed))
 
   def paint(self, z_what: Any, z_where: Any) -> np.ndarray:

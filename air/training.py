@@ -9,7 +9,7 @@ import tensorflow as tf
 import tree
 
 from air import config as config_lib
-from air import noise, prior
+from air import memory, noise, prior
 from air.model import AIRModel, as_floats
 from air.optimizers import RMSProp
 
@@ -81,7 +81,8 @@ class Trainer(tf.Module):
       iterations_per_call: the most iterations in one call of `train`.
 
     Raises:
-      config_lib.ConfigError: if there are fewer images than in a batch.
+      config_lib.ConfigError: if there are fewer images than in a batch, or if
+        its samples cannot fit into memory.
     """
     super().__init__(name="trainer")
     training = config.training
@@ -93,6 +94,7 @@ class Trainer(tf.Module):
     self.config = config
     self.iterations_per_call = iterations_per_call
     self.model = AIRModel(config)
+    self._check_memory(images.shape[1:])
 
     def rmsprop(variables, learning_rate):
       return RMSProp(
@@ -115,6 +117,21 @@ class Trainer(tf.Module):
       self._iterate, jit_compile=jit_compile, autograph=False
     )
     self._gradients = tf.function(self._gradients_of_batch, autograph=False)
+
+  def _check_memory(self, image_size: tuple[int, ...]) -> None:
+    """Checks that the images and canvases of a batch can fit into memory."""
+    samples = self.model.num_samples
+    batch_size = self.config.training.batch_size
+    images = samples * batch_size * (1 + self.config.model.num_steps)
+    try:
+      memory.require(4 * images * math.prod(image_size))
+    except MemoryError as error:
+      culprit = f"batch_size is {batch_size}"
+      if samples > 1:
+        culprit = f"num_samples is {samples}"
+      raise config_lib.ConfigError(
+        f"{culprit}, expected a batch that fits into memory: {error}"
+      ) from error
 
   def train(self, num_iterations: int) -> StepMetrics:
     """Runs iterations and returns the means of their metrics, as numbers.

@@ -95,7 +95,8 @@ def run(
     elif isinstance(error, _OUT_OF_MEMORY):
       message = f"out of memory: {message}"
     message = " ".join(message.split())
-    if message.split(" ")[0].rstrip(":") in flag_values:
+    named = message.split(" ")[0].rstrip(":") in flag_values
+    if named and not isinstance(error, _OUT_OF_MEMORY):
       message = f"--{message}"
     binary = os.path.splitext(os.path.basename(argv[0]))[0]
     print(f"{binary}: {message}", file=sys.stderr)

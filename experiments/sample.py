@@ -17,6 +17,7 @@ from absl import flags
 import air
 from air import figures
 from experiments import launcher, trained
+from experiments.launcher import UsageError
 
 _COLUMNS = 8
 # Of a traversal: how many entries of z_what, and standard deviations.
@@ -79,11 +80,13 @@ def main(flag_values: flags.FlagValues) -> None:
   """Draws the sheet and the traversals, then shows --out."""
   with trained.new_output(flag_values) as out:
     model = air.load(flag_values.run_dir)
-    scenes = model.sample(
-      flag_values.num,
-      flag_values.seed,
-      trained.count_probs(flag_values, model),
-    )
+    num, probs = flag_values.num, trained.count_probs(flag_values, model)
+    try:
+      scenes = model.sample(num, flag_values.seed, probs)
+    except MemoryError as error:
+      raise UsageError(
+        f"num is {num}, expected scenes that fit into memory: {error}"
+      ) from error
     np.savez(out / "samples.npz", **scenes._asdict())
     figures.save(figures.sheet(_sheet(scenes.canvas)), out / "samples.png")
 

@@ -1,6 +1,7 @@
 """Training: batches, randomness, schedules and learning itself."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -221,6 +222,22 @@ def test_learns_a_handful_of_images(estimator):
 def test_more_images_in_a_batch_than_there_are_is_refused():
   with pytest.raises(config_lib.ConfigError, match="batch_size is 8"):
     Trainer(make_config(), make_images(7))
+
+
+@pytest.mark.parametrize(
+  ("num_samples", "culprit"), [(1, "batch_size is 8"), (2, "num_samples is 2")]
+)
+def test_a_batch_that_cannot_fit_into_memory_is_refused(
+  num_samples, culprit, monkeypatch
+):
+  # Images and canvases of two steps, as floats.
+  needed = 4 * num_samples * 8 * 3 * 14 * 14
+  sizes = {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": needed}
+  monkeypatch.setattr(os, "sysconf", sizes.get)
+  Trainer(make_config(num_samples=num_samples), make_images())
+  sizes["SC_PHYS_PAGES"] -= 1
+  with pytest.raises(config_lib.ConfigError, match=f"^{culprit}, expected a"):
+    Trainer(make_config(num_samples=num_samples), make_images())
 
 
 @pytest.mark.parametrize("num_iterations", [0, 6])

@@ -294,6 +294,8 @@ CASES = {
       ("batch_size", "0"),
       ("batch_size", "1000"),
       ("num_samples", "1 --estimator=vimco"),
+      ("num_samples", "1000000000 --estimator=vimco"),
+      ("num_samples", "1000000000"),
       ("seed", "-1"),
       ("seed", "4294967296"),
     )
@@ -543,6 +545,10 @@ CASES = {
   },
   "sample: num": ("--run_dir=RUN --out=NEW --num=0", "--num"),
   "sample: too many": ("--run_dir=RUN --out=NEW --num=2147483648", "--num"),
+  "sample: more than there is memory for": (
+    "--run_dir=RUN --out=NEW --num=2000000000",
+    "--num is 2000000000, expected scenes that fit into memory: ",
+  ),
   "sample: seed": ("--run_dir=RUN --out=NEW --seed=x", "--seed"),
   "sample: no numbers": (
     "--run_dir=RUN --out=NEW --count_probs=a,b",
@@ -693,6 +699,18 @@ def test_too_large_for_the_memory(
   assert error.startswith("train: out of memory: ")
   assert error.count("\n") == 1
   assert list(tmp_path.iterdir()) == []
+
+
+def test_out_of_memory_is_no_flag(tmp_path, monkeypatch, capsys):
+  """--out is one."""
+
+  def no_memory(_):
+    raise MemoryError("Unable to allocate 7 TiB")
+
+  monkeypatch.setattr(air, "load", no_memory)
+  assert run("sample", ["--run_dir=x", f"--out={tmp_path / 'new'}"]) == 1
+  error = capsys.readouterr().err
+  assert error == "sample: out of memory: Unable to allocate 7 TiB\n"
 
 
 def test_processes(arguments_of, bad_files, tiny_run, tmp_path):
