@@ -221,8 +221,13 @@ def drop_after(run_dir: pathlib.Path, iteration: int) -> None:
     OSError: if a file cannot be read or written.
   """
   for path in sorted(run_dir.glob(EVENT_FILES)):
-    kept, dropped = _records_until(path, iteration)
-    if not dropped:
+    records, whole = read_records(path)
+    kept = [
+      record
+      for record in records
+      if tf.compat.v1.Event.FromString(record).step <= iteration
+    ]
+    if whole and len(kept) == len(records):
       continue
     if len(kept) <= 1:  # but for the record of the file's version
       path.unlink()
@@ -236,22 +241,22 @@ def drop_after(run_dir: pathlib.Path, iteration: int) -> None:
         writer.write(record)
 
 
-def _records_until(
-  path: pathlib.Path, iteration: int
-) -> tuple[list[bytes], bool]:
-  """Returns the whole records up to the iteration; was anything left out?"""
-  kept: list[bytes] = []
-  dropped = False
+def read_records(path: pathlib.Path) -> tuple[list[bytes], bool]:
+  """Returns the events of a file up to its end, or to where it is damaged.
+
+  Args:
+    path: of an event file.
+
+  Returns:
+    The events, as TensorFlow's messages, and whether the file is whole.
+  """
+  found: list[bytes] = []
   records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
   with files.tensorflow_errors(path):
     while True:
       try:
-        record = next(records)
+        found.append(next(records))
       except StopIteration:
-        return kept, dropped
+        return found, True
       except tf.errors.DataLossError:
-        return kept, True
-      if tf.compat.v1.Event.FromString(record).step <= iteration:
-        kept.append(record)
-      else:
-        dropped = True
+        return found, False

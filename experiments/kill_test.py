@@ -1,49 +1,88 @@
-r"""Kills a training run again and again, and compares it with one left alone.
+"""Kills a training run again and again, and compares it with one left alone.
 
-  python -m experiments.kill_test --out=runs/kill_test --kills=30 \
-    --iterations=12000 --eval_every=40 --figure_every=100 --checkpoint_every=50
+  python -m experiments.kill_test --out=runs/kill_test
 
-SIGKILL comes at random moments, in turn while a checkpoint, an evaluation or a
-figure is being written, and at any time. After each of them every file must be
-whole; in the end weights, optimizer, evaluations and TensorBoard's events must
-be those of the run that nobody disturbed, bit for bit. If not, it says what
+SIGKILL comes at random moments: in turn inside a checkpoint, an evaluation, a
+figure and the resumption after the kill before, and at any time of the
+process's life. After each of them every file must be whole, and nothing lost of
+what was logged up to the newest checkpoint. In the end weights, optimizer,
+evaluations, TensorBoard's events, figures and all other files must be those of
+the run that nobody disturbed, bit for bit but for clocks. If not, it says what
 differs, and the exit status is 1.
 
-All flags of experiments.train hold for both runs.
+All flags of experiments.train hold for both runs, but for --iterations: they
+end at the first checkpoint after the last kill. (A flagfile that has it needs
+--undefok=iterations.)
 """
 
+import contextlib
+import dataclasses
+import io
 import json
+import math
+import os
 import pathlib
 import random
+import re
+import select
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from absl import flags
+from google.protobuf import text_format
 from PIL import Image
+from tensorboard.plugins import projector
 
 from air import checkpoints, files, summaries
 from air.checkpoints import CheckpointError
-from experiments import launcher, machine, runs, train
+from experiments import (
+  configuration,
+  kill_victim,
+  launcher,
+  machine,
+  runs,
+  train,
+)
 from experiments.launcher import UsageError
 
-# While a file is written in this folder of the run; None: at any time.
-_MOMENTS = {
-  "checkpoint": "checkpoints",
-  "evaluation": ".",
-  "figure": "figures",
-  "any": None,
-}
-# Up to so many new checkpoints before a kill.
+# What a kill is to fall into; "any": whatever happens then.
+_MOMENTS = ("checkpoint", "evaluation", "figure", "resumption", "any")
+# They come again and again in a process's life.
+_RECURRENT = ("checkpoint", "evaluation", "figure")
+# So many checkpoints come before one of these is cut off, at most.
 _MAX_CHECKPOINTS = 2
-_SECONDS_BETWEEN_LOOKS = 5e-4
-_LONGEST_DELAY = 0.05  # seconds from the moment to the kill
+# With these, lives are short.
+_CADENCES = {"eval_every": 40, "figure_every": 100, "checkpoint_every": 50}
+# Of a phase that never came to its end.
+_GUESSED_SECONDS = 0.05
+_ENDLESS = 10**9  # iterations
+_PYTHON = (sys.executable, "-m")
+# Of TensorBoard's events, those that hold a clock.
+_TIMED_EVENTS = ("iterations_per_second", "_hparams_/session_start_info")
+_PNG_END = b"IEND\xaeB`\x82"
+_CLOCK = re.compile(rb'"seconds": [^,}]*')  # in metrics.jsonl
+
+
+class _EndedError(Exception):
+  """Training ended by itself.
+
+  Attributes:
+    status: with which it did.
+  """
+
+  def __init__(self, status: int, log: pathlib.Path):
+    last = log.read_text("utf-8", "replace").strip().split("\n")[-1]
+    super().__init__(f"the run ended by itself, with status {status}: {last}")
+    self.status = status
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -59,123 +98,315 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   flags.DEFINE_integer("kill_seed", 0, "of the moments", **options)
   flags.DEFINE_string("json", "", "also write the result to a file", **options)
   train.define_training_flags(flag_values)
+  del flag_values.iterations
+  for name, iterations in _CADENCES.items():
+    flag_values.set_default(name, iterations)
 
 
-def _command(flag_values: flags.FlagValues, folder: pathlib.Path) -> list[str]:
-  """Returns the command that trains in the folder."""
+def _arguments(
+  flag_values: flags.FlagValues, folder: pathlib.Path, iterations: int
+) -> list[str]:
+  """Returns experiments.train's arguments to train in the folder."""
   known = flags.FlagValues()
-  train.define_flags(known)
+  train.define_training_flags(known)
   given = [
     flag_values[name].serialize()
     for name in known
-    if name != "run_dir" and name in flag_values and flag_values[name].present
+    if name in _CADENCES or (name in flag_values and flag_values[name].present)
   ]
-  module = [sys.executable, "-m", "experiments.train"]
-  return [*module, f"--run_dir={folder}", *given]
+  return [f"--run_dir={folder}", f"--iterations={iterations}", *given]
 
 
-def _partial(folder: pathlib.Path) -> set[pathlib.Path]:
-  return set(folder.glob(f"{files.PARTIAL}*"))
+@contextlib.contextmanager
+def _process(
+  module: list[str], log: pathlib.Path, **options: Any
+) -> Iterator[subprocess.Popen]:
+  """Yields a process that does not outlive the body.
+
+  Args:
+    module: of Python, and its arguments.
+    log: the file for what it prints.
+    **options: of Popen.
+  """
+  with open(log, "w", encoding="utf-8") as output:
+    process = subprocess.Popen(
+      [*_PYTHON, *module],
+      stdout=output,
+      stderr=subprocess.STDOUT,
+      **options,
+    )
+  try:
+    yield process
+  finally:
+    process.kill()
+    process.wait()
+
+
+@dataclasses.dataclass
+class _Durations:
+  """How long things took, seconds.
+
+  Attributes:
+    last: of each phase that came to its end, and whether it was not the first
+      of its kind in its process, which takes longer: when it last did.
+    life: the longest of a process.
+  """
+
+  last: dict[tuple[str, bool], float] = dataclasses.field(default_factory=dict)
+  life: float = _GUESSED_SECONDS
 
 
 class _Victim:
-  """A training process that is killed at a moment of its life."""
+  """A training process until it is killed.
 
-  def __init__(self, command: list[str], folder: pathlib.Path):
-    self._folder = folder
-    self._log = folder.with_suffix(".log")
-    with open(self._log, "w", encoding="utf-8") as log:
-      self._process = subprocess.Popen(
-        command, stdout=log, stderr=subprocess.STDOUT
-      )
+  Attributes:
+    phase: what it does, or was doing when it was killed: "start", or one of
+      `kill_victim.PHASES`.
+    seconds: how long it had been doing that when it was killed.
+  """
 
-  def _wait(self, condition) -> None:
-    while not condition():
-      status = self._process.poll()
-      if status is not None:
-        last = self._log.read_text(encoding="utf-8").strip().split("\n")[-1]
-        raise UsageError(
-          f"the run ended by itself, with status {status}: {last}"
-          if status
-          else "iterations is too small: the run ended before it was killed"
-        )
-      time.sleep(_SECONDS_BETWEEN_LOOKS)
+  def __init__(
+    self,
+    process: subprocess.Popen,
+    log: pathlib.Path,
+    messages: io.FileIO,
+    durations: _Durations,
+  ):
+    """Makes it.
 
-  def kill(self, moment: str, num_checkpoints: int, delay: float) -> None:
+    Args:
+      process: experiments.kill_victim, just started.
+      log: the file with what it prints.
+      messages: what it says.
+      durations: of earlier ones; kept up to date.
+    """
+    self.phase = "start"
+    self.seconds = 0.0
+    self._process = process
+    self._log = log
+    self._messages = messages
+    self._durations = durations
+    self._born = self._since = time.monotonic()
+    self._passed: list[str] = []
+    self._ended = False
+
+  def kill(self, moment: str, num_saved: int, fraction: float) -> None:
     """Waits and kills.
 
     Args:
       moment: of `_MOMENTS`.
-      num_checkpoints: how many new checkpoints must be there before.
-      delay: from the moment to the kill, seconds.
+      num_saved: how many checkpoints it saves before, if the moment recurs.
+      fraction: of the moment's duration, or of the longest life, at which the
+        kill comes; or at the moment's end, if that comes before.
+
+    Raises:
+      _EndedError: if it has ended by itself.
     """
-    folder = self._folder
-    before = set(checkpoints.find(folder / "checkpoints"))
-    newest = max((p.name for p in before), default="")
+    if moment == "any":
+      self._follow(lambda: False, self._born + fraction * self._durations.life)
+    else:
+      if moment in _RECURRENT:
+        self._follow(lambda: self._passed.count("checkpoint") >= num_saved)
+      self._follow(lambda: self.phase == moment)
+      begun = self._since
+      duration = self._durations.last.get(self._key(), _GUESSED_SECONDS)
+      self._follow(lambda: self._since > begun, begun + fraction * duration)
+    if not self._ended:
+      self._process.kill()
+    killed = time.monotonic()
+    status = self._process.wait()
+    if self._ended or status != -signal.SIGKILL:
+      raise _EndedError(status, self._log)
+    self._follow(lambda: False)  # what it said last
+    self.seconds = killed - self._since
+    self._durations.life = max(self._durations.life, killed - self._born)
 
-    def has_new_checkpoints() -> bool:
-      found = checkpoints.find(folder / "checkpoints")
-      return sum(p.name > newest for p in found) >= num_checkpoints
+  def _key(self) -> tuple[str, bool]:
+    return self.phase, self.phase in self._passed
 
-    self._wait(lambda: (folder / "metrics.jsonl").exists())
-    self._wait(has_new_checkpoints)
-    if (place := _MOMENTS[moment]) is not None:
-      leftovers = _partial(folder / place)
-      self._wait(lambda: _partial(folder / place) - leftovers)
-    time.sleep(delay)
-    if self._process.poll() is not None:
-      self._wait(lambda: False)  # which says how it ended
-    self._process.send_signal(signal.SIGKILL)
-    self._process.wait()
+  def _follow(
+    self, condition: Callable[[], bool], until: float = math.inf
+  ) -> None:
+    """Follows its phases up to a condition, a time, or its end.
+
+    Args:
+      condition: looked at whenever a phase begins.
+      until: by `time.monotonic`.
+    """
+    while not condition():
+      left = max(0.0, until - time.monotonic())
+      timeout = left if left < math.inf else None
+      if not select.select([self._messages], [], [], timeout)[0]:
+        return
+      message = self._messages.read(kill_victim.MESSAGE.size)
+      if not message:
+        self._ended = True
+        return
+      phase, now = kill_victim.MESSAGE.unpack(message)
+      self._durations.last[self._key()] = now - self._since
+      self._passed.append(self.phase)
+      self.phase, self._since = kill_victim.PHASES[phase], now
 
 
-def _broken_files(folder: pathlib.Path) -> Iterator[str]:
-  """Yields what is wrong with the files that claim to be whole."""
+@contextlib.contextmanager
+def _victim(
+  arguments: list[str], log: pathlib.Path, durations: _Durations
+) -> Iterator[_Victim]:
+  """Yields a victim, which does not outlive the body.
+
+  Args:
+    arguments: of experiments.train.
+    log: the file for what it prints.
+    durations: of earlier ones.
+  """
+  reader, writer = os.pipe()
+  module = ["experiments.kill_victim", str(writer), *arguments]
+  with (
+    open(reader, "rb", buffering=0) as messages,
+    _process(module, log, pass_fds=[writer]) as process,
+  ):
+    os.close(writer)
+    yield _Victim(process, log, messages, durations)
+
+
+def broken_files(folder: pathlib.Path, ended: bool = False) -> Iterator[str]:
+  """Yields what is wrong with a run's files that claim to be whole.
+
+  Args:
+    folder: of the run.
+    ended: it has come to its end. Before, a file of events may be cut off,
+      which is read up to there, and incomplete files may be left behind.
+  """
+  newest = -1
   for path in checkpoints.find(folder / "checkpoints"):
+    newest = max(newest, checkpoints.iteration_of(path))
     try:
       checkpoints.verify(path)
     except CheckpointError as error:
       yield str(error)
-  for path in [*folder.glob("*.json*"), *folder.glob("figures/*")]:
-    if path.name.startswith(files.PARTIAL):
-      continue
+  for path in _other_files(folder):
     try:
-      if path.suffix == ".png":
-        with Image.open(path) as image:
-          image.load()
-      elif path.suffix == ".jsonl":
-        for line in path.read_text(encoding="utf-8").splitlines():
-          json.loads(line)
-      else:
-        json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, SyntaxError) as error:
+      _check(path)
+    except (
+      *(OSError, ValueError, SyntaxError),
+      *(flags.Error, text_format.ParseError),
+    ) as error:
       yield f"{path} is broken: {error}"
+  if ended:
+    for path in sorted(folder.glob(summaries.EVENT_FILES)):
+      if not summaries.read_records(path)[1]:
+        yield f"{path} is broken: it is cut off or damaged"
+    for path in _incomplete(folder):
+      yield f"{path} was left behind"
+  try:
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    evaluated = {json.loads(line)["iteration"] for line in lines}
+  except FileNotFoundError:
+    evaluated = set()
+  except ValueError:
+    return  # which is said above
+  logged = summaries.read_scalars(folder, ["elbo/test"]).get("elbo/test", {})
+  for iteration in sorted(evaluated ^ logged.keys()):
+    if iteration <= newest:
+      yield (
+        f"{folder} has lost the evaluation of iteration {iteration}, or its"
+        " events"
+      )
 
 
-def _state(folder: pathlib.Path) -> dict[str, bytes]:
-  """Returns every tensor of the newest checkpoint, as bytes."""
-  newest = checkpoints.find(folder / "checkpoints")[0]
-  reader = tf.train.load_checkpoint(str(newest / "state"))
-  return {
-    name: np.asarray(reader.get_tensor(name)).tobytes()
-    for name in reader.get_variable_to_shape_map()
-    # A description of the Python objects, not part of the state.
-    if name != "_CHECKPOINTABLE_OBJECT_GRAPH"
-  }
+def _incomplete(folder: pathlib.Path) -> list[pathlib.Path]:
+  """Returns what claims to be incomplete, but for what is in it."""
+  return [
+    path
+    for path in sorted(folder.rglob(f"{files.PARTIAL}*"))
+    if files.PARTIAL not in str(path.parent.relative_to(folder))
+  ]
 
 
-def _evaluations(folder: pathlib.Path) -> list[dict[str, Any]]:
-  lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-  return [{**json.loads(line), "seconds": None} for line in lines]
+def _other_files(folder: pathlib.Path) -> list[pathlib.Path]:
+  """Returns a run's whole files, but for events, checkpoints and the lock."""
+  return [
+    path
+    for path in sorted(folder.rglob("*"))
+    if path.is_file()
+    and path.name != ".lock"
+    and not path.match(summaries.EVENT_FILES)
+    and not path.is_relative_to(folder / "checkpoints")
+    and files.PARTIAL not in str(path.relative_to(folder))
+  ]
 
 
-def _events(folder: pathlib.Path) -> list[tuple[int, str]]:
-  """Returns step and tag of every event, in order."""
-  events = []
+def _check(path: pathlib.Path) -> None:
+  """Raises an error if a file of a run is broken."""
+  if path.suffix == ".png":
+    with Image.open(path) as image:
+      image.verify()
+    if not path.read_bytes().endswith(_PNG_END):
+      raise ValueError("it is cut off")
+    return
+  text = path.read_text(encoding="utf-8")
+  if text and not text.endswith("\n"):
+    raise ValueError("it is cut off")
+  if path.suffix == ".jsonl":
+    for line in text.splitlines():
+      json.loads(line)
+  elif path.suffix == ".json":
+    json.loads(text)
+  elif path.name == "flags.txt":
+    known = flags.FlagValues()
+    train.define_flags(known)
+    known(["train", f"--run_dir={path.parent}", f"--flagfile={path}"])
+    if runs.flags_text(known) != text:
+      raise ValueError("it does not hold all flags")
+  elif path.suffix == ".pbtxt":
+    config = text_format.Parse(text, projector.ProjectorConfig())
+    for embedding in config.embeddings:
+      _check_embedding(path.parent, embedding)
+
+
+def _check_embedding(
+  folder: pathlib.Path, embedding: projector.EmbeddingInfo
+) -> None:
+  """Raises a ValueError if codes, objects and pictures are not as many."""
+  codes = (folder / embedding.tensor_path).read_text().splitlines()
+  objects = (folder / embedding.metadata_path).read_text().splitlines()[1:]
+  width, height = embedding.sprite.single_image_dim
+  with Image.open(folder / embedding.sprite.image_path) as image:
+    places = (image.width // width) * (image.height // height)
+  if not len(codes) == len(objects) <= places:
+    raise ValueError(
+      f"{len(codes)} codes, {len(objects)} objects, places for {places}"
+    )
+
+
+def _contents(folder: pathlib.Path) -> Iterator[tuple[str, Any]]:
+  """Yields names and contents of all that is in a finished run, but clocks."""
+  for path in checkpoints.find(folder / "checkpoints"):
+    try:
+      checkpoints.verify(path)
+    except CheckpointError:
+      continue
+    reader = tf.train.load_checkpoint(str(path / "state"))
+    for name in reader.get_variable_to_shape_map():
+      # A description of the Python objects, not part of the state.
+      if name != "_CHECKPOINTABLE_OBJECT_GRAPH":
+        tensor = np.asarray(reader.get_tensor(name))
+        yield f"{name} of {path.name}", tensor.tobytes()
+  for path in _other_files(folder):
+    content = path.read_bytes()
+    if path.name == "metrics.jsonl":
+      content = _CLOCK.sub(b"", content)
+    yield str(path.relative_to(folder)), content
+  events: dict[str, list[tuple[int, bytes]]] = {}
   for path in folder.glob(summaries.EVENT_FILES):
-    for event in tf.compat.v1.train.summary_iterator(str(path)):
-      events += [(event.step, value.tag) for value in event.summary.value]
-  return sorted(events)
+    for record in summaries.read_records(path)[0]:
+      event = tf.compat.v1.Event.FromString(record)
+      for value in event.summary.value:
+        tag = value.tag
+        content = b"" if tag in _TIMED_EVENTS else value.SerializeToString()
+        events.setdefault(tag, []).append((event.step, content))
+  for tag, values in events.items():
+    yield f"events {tag}", sorted(values)
 
 
 def differences(run: pathlib.Path, other: pathlib.Path) -> list[str]:
@@ -185,94 +416,118 @@ def differences(run: pathlib.Path, other: pathlib.Path) -> list[str]:
     run: its folder.
     other: the other's.
   """
-  found = []
-  a, b = _state(run), _state(other)
-  for name in sorted(a.keys() | b.keys()):
-    if a.get(name) != b.get(name):
-      found.append(f"{name} of the last checkpoint")
-  if _evaluations(run) != _evaluations(other):
-    found.append("the evaluations")
-  if _events(run) != _events(other):
-    found.append("the events")
-  ends = [(f / "evaluation.json").read_bytes() for f in (run, other)]
-  if ends[0] != ends[1]:
-    found.append("the evaluation on test images")
-  return found
+  a, b = dict(_contents(run)), dict(_contents(other))
+  names = sorted(a.keys() | b.keys())
+  return [name for name in names if a.get(name) != b.get(name)]
+
+
+def _kill_again_and_again(
+  flag_values: flags.FlagValues, folder: pathlib.Path
+) -> tuple[list[dict[str, Any]], list[str]]:
+  """Returns what every kill interrupted, and the files that were broken."""
+  rng = random.Random(flag_values.kill_seed)
+  arguments = _arguments(flag_values, folder, _ENDLESS)
+  durations = _Durations()
+  kills: list[dict[str, Any]] = []
+  broken: list[str] = []
+  for number in range(flag_values.kills):
+    moment = _MOMENTS[number % len(_MOMENTS)]
+    with _victim(arguments, _log(folder), durations) as victim:
+      victim.kill(moment, rng.randint(0, _MAX_CHECKPOINTS), rng.random())
+    incomplete = [
+      str(path.parent.relative_to(folder)) for path in _incomplete(folder)
+    ]
+    found = checkpoints.find(folder / "checkpoints")
+    iteration = checkpoints.iteration_of(found[0]) if found else 0
+    kills.append(
+      {
+        "aimed_at": moment,
+        "interrupted": victim.phase,
+        "after_seconds": round(victim.seconds, 4),
+        "incomplete_files_in": incomplete,
+        "newest_checkpoint": iteration,
+      }
+    )
+    broken += broken_files(folder)
+    print(
+      f"kill {number + 1} of {flag_values.kills}, aimed at {moment}:"
+      f" interrupted {victim.phase} after {victim.seconds:.3f} s; incomplete"
+      f" files in {', '.join(incomplete) or '-'}; checkpoint {iteration}",
+      flush=True,
+    )
+  return kills, broken
+
+
+def _log(folder: pathlib.Path) -> pathlib.Path:
+  """Returns the file for what training in a folder prints."""
+  return folder.with_suffix(".log")
+
+
+def _finish(
+  flag_values: flags.FlagValues, folders: list[pathlib.Path], last: int
+) -> None:
+  """Trains in all folders at the same time, up to the last iteration."""
+  with contextlib.ExitStack() as stack:
+    processes = []
+    for folder in folders:
+      module = ["experiments.train", *_arguments(flag_values, folder, last)]
+      process = _process(module, _log(folder))
+      processes.append(stack.enter_context(process))
+    for folder, process in zip(folders, processes, strict=True):
+      if status := process.wait():
+        raise _EndedError(status, _log(folder))
+
+
+def _check_flags(flag_values: flags.FlagValues) -> pathlib.Path:
+  """Returns --out; raises an error if a flag cannot work."""
+  out = launcher.output_folder("out", flag_values.out)
+  if out.exists():
+    raise UsageError(f"out is {out}, which exists; expected a new folder")
+  if flag_values.json:
+    result = launcher.output_file("json", flag_values.json)
+    if out.absolute().is_relative_to(result.absolute()):
+      raise UsageError(
+        f"json is {result}, where --out is a folder; expected another place"
+      )
+  # What needs no images; training looks at the rest.
+  data = configuration.data_config(flag_values)
+  if not data.data:
+    configuration.air_config_for(flag_values, data.canvas_size)
+  return out
+
+
+def _command(flag_values: flags.FlagValues) -> str:
+  given = [
+    flag_values[name].serialize()
+    for name in flag_values
+    if flag_values[name].present
+  ]
+  return shlex.join(["python", "-m", "experiments.kill_test", *given])
 
 
 def main(flag_values: flags.FlagValues) -> int:
   """Trains twice, kills once more and again, and compares."""
-  if flag_values.json:
-    launcher.output_file("json", flag_values.json)
-  kills = flag_values.kills
-  longest = max(
-    flag_values.eval_every,
-    flag_values.figure_every,
-    flag_values.checkpoint_every,
-  )
-  # What a life takes at most, and the end.
-  life = _MAX_CHECKPOINTS * flag_values.checkpoint_every + longest
-  least = (kills + 1) * life
-  if flag_values.iterations < least:
-    raise UsageError(
-      f"iterations is {flag_values.iterations}, expected at least {least} for"
-      f" {kills} kills with these cadences"
-    )
-  if flag_values.keep_checkpoints < _MAX_CHECKPOINTS:
-    raise UsageError(
-      f"keep_checkpoints is {flag_values.keep_checkpoints}, expected at least"
-      f" {_MAX_CHECKPOINTS}"
-    )
-  out = launcher.output_folder("out", flag_values.out)
-  if out.exists():
-    raise UsageError(f"out is {out}, which exists; expected a new folder")
+  out = _check_flags(flag_values)
   out.mkdir(parents=True)
-  undisturbed, killed = out / "undisturbed", out / "killed"
-  rng = random.Random(flag_values.kill_seed)
-  events: list[dict[str, Any]] = []
-  broken: list[str] = []
-  for number in range(kills):
-    moment = list(_MOMENTS)[number % len(_MOMENTS)]
-    victim = _Victim(_command(flag_values, killed), killed)
-    victim.kill(
-      moment,
-      rng.randint(0, _MAX_CHECKPOINTS),
-      rng.uniform(0.0, _LONGEST_DELAY),
-    )
-    interrupted = sorted(
-      str(path.parent.relative_to(killed))
-      for path in killed.rglob(f"{files.PARTIAL}*")
-      if files.PARTIAL not in str(path.parent)
-    )
-    found = checkpoints.find(killed / "checkpoints")
-    events.append(
-      {
-        "moment": moment,
-        "iteration": checkpoints.iteration_of(found[0]) if found else 0,
-        "interrupted_files_in": interrupted,
-      }
-    )
-    broken += _broken_files(killed)
-    print(
-      f"kill {number + 1} of {kills} ({moment}), newest checkpoint:"
-      f" {events[-1]['iteration']}, incomplete files in:"
-      f" {', '.join(interrupted) or '-'}",
-      flush=True,
-    )
-  for folder in (killed, undisturbed):
-    print(f"training to the end in {folder}", flush=True)
-    with open(folder.with_suffix(".log"), "w", encoding="utf-8") as log:
-      subprocess.run(
-        _command(flag_values, folder),
-        check=True,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-      )
+  killed, undisturbed = folders = [out / "killed", out / "undisturbed"]
+  described = machine.describe()
+  try:
+    kills, broken = _kill_again_and_again(flag_values, killed)
+    last = kills[-1]["newest_checkpoint"] + flag_values.checkpoint_every
+    print(f"training to iteration {last}, and there undisturbed", flush=True)
+    _finish(flag_values, folders, last)
+  except _EndedError as error:
+    print(f"kill_test: {error}", file=sys.stderr)
+    if not killed.exists():
+      shutil.rmtree(out)  # nothing was begun: another try may have the place
+    return error.status if error.status == 2 else 1
+  for folder in folders:
+    broken += broken_files(folder, ended=True)
   different = differences(killed, undisturbed)
-  places = Counter(p for e in events for p in e["interrupted_files_in"])
+  interrupted = Counter(kill["interrupted"] for kill in kills)
   print(
-    f"{kills} kills, files cut off: "
-    + (", ".join(f"{n} in {p}" for p, n in sorted(places.items())) or "none")
+    f"{len(kills)} kills, interrupted: "
+    + ", ".join(f"{phase} {n}" for phase, n in sorted(interrupted.items()))
   )
   for text in broken:
     print(f"BROKEN: {text}")
@@ -285,13 +540,15 @@ def main(flag_values: flags.FlagValues) -> int:
     )
   if flag_values.json:
     files.write_json(
-      pathlib.Path(flag_values.json),
+      launcher.output_file("json", flag_values.json),
       {
-        "flags": runs.flags_text(flag_values).splitlines(),
-        "kills": events,
+        "command": _command(flag_values),
+        "machine": described,
+        "kills": kills,
+        "interrupted": interrupted,
+        "iterations": last,
         "broken_files": broken,
         "differences": different,
-        "machine": machine.describe(),
       },
     )
   return 1 if broken or different else 0

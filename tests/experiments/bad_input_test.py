@@ -464,14 +464,19 @@ CASES = {
     "--out is BAD/empty, which exists; expected a new folder",
   ),
   "kill_test: kills": ("--out=NEW --kills=0", "--kills"),
-  "kill_test: iterations": (
-    "--out=NEW --kills=3 --iterations=119 --eval_every=20 --figure_every=20"
-    " --checkpoint_every=5",
-    "--iterations is 119, expected at least 120",
+  "kill_test: iterations": ("--out=NEW --iterations=5", "'iterations'"),
+  "kill_test: cadence": ("--out=NEW --eval_every=0", "--eval_every"),
+  "kill_test: setting": (
+    "--out=NEW --learning_rate=-1",
+    "--learning_rate is -1.0, expected more than 0",
   ),
-  "kill_test: checkpoints": (
-    "--out=NEW --kills=1 --iterations=10000 --keep_checkpoints=1",
-    "--keep_checkpoints is 1, expected at least 2",
+  "kill_test: out is in a file": (
+    "--out=BAD/text.txt/out",
+    "expected a place in a folder, but BAD/text.txt is a file",
+  ),
+  "kill_test: json is where out is": (
+    "--out=NEW/out --json=NEW",
+    "--json is NEW, where --out is a folder",
   ),
   "kill_test: json is a folder": (
     "--out=NEW --json=BAD/empty",
