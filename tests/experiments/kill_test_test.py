@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from air import checkpoints, files, summaries
-from experiments import kill_test
+from experiments import integrity, kill_test
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 CADENCES = ["--eval_every=3", "--figure_every=3", "--checkpoint_every=2"]
@@ -257,10 +257,10 @@ DAMAGE = {
 def test_damage_and_differences_are_found(name, run, other):
   damage, breaks, expected = DAMAGE[name]
   damage(run)
-  broken = list(kill_test.broken_files(run, ended=True))
+  broken = list(integrity.broken_files(run, ended=True))
   assert all(str(run) in text for text in broken)
   assert bool(broken) == breaks
-  assert any(expected in d for d in kill_test.differences(run, other))
+  assert any(expected in d for d in integrity.differences(run, other))
 
 
 def test_clocks_may_differ(run, other):
@@ -268,8 +268,8 @@ def test_clocks_may_differ(run, other):
   lines = (run / "metrics.jsonl").read_text().splitlines()
   later = [json.dumps({**json.loads(line), "seconds": 1e9}) for line in lines]
   (run / "metrics.jsonl").write_text("\n".join(later) + "\n")
-  assert kill_test.differences(run, other) == []
-  assert list(kill_test.broken_files(run, ended=True)) == []
+  assert integrity.differences(run, other) == []
+  assert list(integrity.broken_files(run, ended=True)) == []
 
 
 def test_what_a_kill_may_leave(run):
@@ -277,13 +277,13 @@ def test_what_a_kill_may_leave(run):
   cut_off(events_of(run))
   files_cut_off = run / "figures" / f"{files.PARTIAL}abc"
   files_cut_off.write_bytes(b"\x89PNG")
-  assert list(kill_test.broken_files(run)) == []
-  assert len(list(kill_test.broken_files(run, ended=True))) == 2
+  assert list(integrity.broken_files(run)) == []
+  assert len(list(integrity.broken_files(run, ended=True))) == 2
 
 
 def test_events_of_a_checkpoint_that_are_lost(run):
   rewrite_events(run, lambda event: event if event.step == 0 else None)
-  [lost, *_] = kill_test.broken_files(run)
+  [lost, *_] = integrity.broken_files(run)
   assert "has lost the evaluation of iteration 3, or its events" in lost
 
 

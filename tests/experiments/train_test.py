@@ -17,7 +17,7 @@ import tensorflow as tf
 import air
 import experiments
 from air import checkpoints, summaries
-from experiments import evaluate, kill_test, launcher, runs, train
+from experiments import evaluate, integrity, launcher, runs, train
 
 # The few iterations of a test take less time than tracing them would, so they
 # run eagerly. What users run, compiled, is in the test of SIGINT.
@@ -425,7 +425,7 @@ def test_a_full_disk_stops_a_run_which_then_goes_on(
     assert error.startswith(f"train: --run_dir is {run_dir}, which cannot be ")
     assert error.endswith(": No space left on device")
     assert error.count(str(run_dir)) == 2
-    assert list(kill_test.broken_files(run_dir)) == []
+    assert list(integrity.broken_files(run_dir)) == []
     assert len(checkpoints.find(run_dir / "checkpoints")) == 2
     assert not list(run_dir.rglob(".partial-*"))
     fill(small_disk, None)
