@@ -360,7 +360,7 @@ CASES = {
   ),
   "sweep: configuration": (
     "--out=NEW --seeds=1 --configs=default,nope",
-    "--configs holds 'nope', expected blog, blog_code, default, paper",
+    "--configs holds 'nope', expected blog, blog_code, default, more",
   ),
   "sweep: configuration is no text": (
     "--out=NEW --seeds=1 --configs=BAD/picture.flags",
