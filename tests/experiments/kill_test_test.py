@@ -325,6 +325,8 @@ def test_no_process_outlives_the_kill_test(
   number, kill_with, tmp_path, monkeypatch
 ):
   monkeypatch.chdir(tmp_path)
+  # A shell has what it starts in the background ignore SIGINT.
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
   code = (
     "import os, pathlib, time\n"
     "pathlib.Path('pid').write_text(str(os.getpid()))\n"
@@ -335,6 +337,8 @@ def test_no_process_outlives_the_kill_test(
     status = kill_with(code)
   except SystemExit as end:
     status = end.code
+  finally:
+    signal.signal(signal.SIGINT, before)
   assert status == 128 + number
   with pytest.raises(ProcessLookupError):
     os.kill(int(pathlib.Path("pid").read_text()), 0)
