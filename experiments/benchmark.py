@@ -382,7 +382,7 @@ def _panels(
         name: statistics.median(values)
         for name, values in point["milliseconds_per_iteration"].items()
       }
-      title = f"milliseconds per iteration, by {point['varied']}"
+      title = f"ms per iteration, by {point['varied']}"
       panel = panels.setdefault(title, {})
       for name, time_of in (
         ("step", times["step"]),
