@@ -87,22 +87,26 @@ def run(
     return main(flag_values) or 0
   except KeyboardInterrupt:
     return 130
-  except (*_USER_ERRORS, *_OUT_OF_MEMORY) as error:
+  except _OUT_OF_MEMORY as error:
+    _say(argv, f"out of memory: {error}")
+    return 1
+  except _USER_ERRORS as error:
     message = str(error)
     # It may also be a file's number, which tells nobody anything.
     if isinstance(error, OSError) and isinstance(error.filename, str | bytes):
       message = _of_file(error, flag_values)
-    elif isinstance(error, _OUT_OF_MEMORY):
-      message = f"out of memory: {message}"
     message = " ".join(message.split())
-    named = message.split(" ")[0].rstrip(":") in flag_values
-    if named and not isinstance(error, _OUT_OF_MEMORY):
+    if message.split(" ")[0].rstrip(":") in flag_values:
       message = f"--{message}"
-    binary = os.path.splitext(os.path.basename(argv[0]))[0]
-    print(f"{binary}: {message}", file=sys.stderr)
-    if isinstance(error, _OUT_OF_MEMORY):
-      return 1
+    _say(argv, message)
     return 1 if getattr(error, "errno", None) in _NOT_OF_USAGE else 2
+
+
+def _say(argv: list[str], message: str) -> None:
+  """Prints a message in one line, after the binary's name."""
+  binary = os.path.splitext(os.path.basename(argv[0]))[0]
+  line = " ".join(message.split())
+  print(f"{binary}: {line}", file=sys.stderr)
 
 
 def _exit(number: int, frame: object) -> NoReturn:
