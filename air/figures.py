@@ -14,7 +14,7 @@ from matplotlib import lines, patches
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from PIL import Image, ImageDraw
 
 from air import files, policy, transformer
@@ -63,15 +63,52 @@ def progress(
     canvas_multiplier: see `ModelConfig`.
     num_images: draw the first so many, or all if there are fewer.
   """
-  num_steps = output.steps.window.shape[0]
-  num_images = min(num_images, len(output.images))
+  figure = Figure(
+    figsize=_progress_size(output, num_images), layout="constrained"
+  )
+  _draw_progress(figure, output, canvas_multiplier, num_images)
+  return figure
+
+
+def stages(
+  outputs: Mapping[str, AIROutput], canvas_multiplier: float, num_images: int
+) -> Figure:
+  """The figures of `progress` at several stages of a run, side by side.
+
+  Args:
+    outputs: of the model, title to arrays, at least one.
+    canvas_multiplier: see `ModelConfig`.
+    num_images: in each; draw the first so many, or all if there are fewer.
+  """
+  [width, height] = _progress_size(next(iter(outputs.values())), num_images)
+  figure = Figure(
+    figsize=(len(outputs) * (width + 0.3), height + 0.4), layout="constrained"
+  )
+  parts = figure.subfigures(1, len(outputs), squeeze=False, wspace=0.02)
+  for part, (title, output) in zip(parts[0], outputs.items(), strict=True):
+    part.suptitle(title, fontsize=12)
+    _draw_progress(part, output, canvas_multiplier, num_images)
+  return figure
+
+
+def _progress_size(output: AIROutput, num_images: int) -> tuple[float, float]:
+  """Returns width and height of what `_draw_progress` draws, inches."""
+  num_steps, available = output.steps.window.shape[:2]
+  return 1.15 * min(num_images, available), 1.25 * (1 + 2 * num_steps)
+
+
+def _draw_progress(
+  figure: FigureBase,
+  output: AIROutput,
+  canvas_multiplier: float,
+  num_images: int,
+) -> None:
+  num_steps, available = output.steps.window.shape[:2]
+  num_images = min(num_images, available)
   image_size = output.images.shape[1:]
   boxes = transformer.boxes(output.steps.window, image_size).numpy()
   probs = output.num_steps_posterior().probs().numpy()  # [B, T + 1]
   rows = 1 + 2 * num_steps
-  figure = Figure(
-    figsize=(1.15 * num_images, 1.25 * rows), layout="constrained"
-  )
   axes = figure.subplots(rows, num_images, squeeze=False)
 
   def show(row, column, image):
@@ -105,7 +142,6 @@ def progress(
   labels += [f"glimpse {step + 1}" for step in range(num_steps)]
   for axis, label in zip(axes[:, 0], labels, strict=True):
     axis.set_ylabel(label, fontsize=8)
-  return figure
 
 
 def accuracy_curve(evaluations: Sequence[Mapping]) -> Figure:
@@ -165,6 +201,32 @@ def annotated(
     # The last pixel belongs to the rectangle.
     draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=_colour(step), width=2)
   return np.concatenate([left, enlarged(canvas)], axis=1)
+
+
+def gallery(
+  pictures: Sequence[np.ndarray], titles: Sequence[str], columns: int = 4
+) -> Figure:
+  """Pictures with a title each, row by row.
+
+  Args:
+    pictures: at least one, `[H, W, 3]` uint8 of the same size.
+    titles: of each.
+    columns: pictures in a row.
+  """
+  columns = min(columns, len(pictures))
+  rows = -(-len(pictures) // columns)
+  height, width = pictures[0].shape[:2]
+  figure = Figure(
+    figsize=(3.2 * columns, rows * (3.2 * height / width + 0.3)),
+    layout="constrained",
+  )
+  axes = figure.subplots(rows, columns, squeeze=False)
+  for axis in axes.flat:
+    axis.set_axis_off()
+  for axis, picture, title in zip(axes.flat, pictures, titles, strict=False):
+    axis.imshow(picture)
+    axis.set_title(title, fontsize=9)
+  return figure
 
 
 def sheet(

@@ -38,7 +38,6 @@ from air.gradients import RunningMoments, parameter_groups
 from air.model import AIRModel
 from air.training import Trainer
 from experiments import configuration, evaluate, launcher, runs
-from experiments.launcher import UsageError
 
 # Streams of random numbers, the second entry of a seed (see air/training.py).
 _DRAW_STREAM = 5
@@ -88,22 +87,6 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     "out", "", "folder of what is written; by default the run's", **options
   )
   evaluate.define_dataset_flags(flag_values)
-
-
-def _checkpoints(
-  run: runs.Run, iterations: Sequence[int]
-) -> dict[int, pathlib.Path | None]:
-  """Returns the checkpoints by iteration; None: the weights before training."""
-  found: dict[int, pathlib.Path | None] = {0: None}
-  for path in reversed(checkpoints.find(run.checkpoints)):
-    found[checkpoints.iteration_of(path)] = path
-  missing = [str(i) for i in iterations if i not in found]
-  if missing:
-    raise UsageError(
-      f"iterations holds {', '.join(missing)}, expected some of"
-      f" {', '.join(map(str, found))}, the checkpoints in {run.folder}"
-    )
-  return {i: found[i] for i in iterations or found}
 
 
 def _trainers(
@@ -338,7 +321,7 @@ def main(flag_values: flags.FlagValues) -> int:
   """Measures, writes records and figure, prints tables, checks the means."""
   run = runs.load(runs.folder_of(flag_values))
   out = launcher.output_folder("out", flag_values.out or str(run.folder))
-  paths = _checkpoints(run, flag_values.iterations)
+  paths = runs.checkpoints_at(run, flag_values.iterations)
   images = evaluate.load_dataset_of(run, flag_values).train.images
   records = []
   for iteration, path in paths.items():

@@ -128,6 +128,25 @@ class TestProgress:
     assert len(figures.progress(one, 0.5).axes) == 1 + 2 * NUM_STEPS
 
 
+def test_stages_are_side_by_side(output):
+  figure = figures.stages({"first": output, "then": output}, 0.5, 3)
+  parts = figure.subfigs
+  assert [part.get_suptitle() for part in parts] == ["first", "then"]
+  rows = 1 + 2 * NUM_STEPS
+  for part in parts:
+    axes = np.array(part.axes).reshape(rows, 3)
+    np.testing.assert_array_equal(image_of(axes[0, 2]), output.images[2])
+    np.testing.assert_array_equal(image_of(axes[3, 2]), output.canvases[3, 2])
+
+
+def test_gallery_has_a_title_for_each_picture():
+  pictures = [np.full([4, 6, 3], i, np.uint8) for i in range(5)]
+  figure = figures.gallery(pictures, list("abcde"), columns=3)
+  assert [axis.get_title() for axis in figure.axes] == [*"abcde", ""]
+  for axis, picture in zip(figure.axes, pictures, strict=False):
+    np.testing.assert_array_equal(image_of(axis), picture)
+
+
 def test_the_box_surrounds_what_is_painted():
   where = np.float32([0.3, 0.2, 0.4, -0.1])
   painted = transformer.paste(np.ones([20, 20], np.float32), where, IMAGE_SIZE)

@@ -26,9 +26,11 @@ from experiments import (
   init_sensitivity,
   kill_test,
   launcher,
+  mistakes,
   report,
   sample,
   scan_policy,
+  stages,
   startup,
   sweep,
   train,
@@ -38,8 +40,8 @@ BINARIES = {
   binary.__name__.split(".")[-1]: binary
   for binary in (
     benchmark, compare, evaluate, export, gradient_variance,
-    import_blog_checkpoint, infer, init_sensitivity, kill_test, report, sample,
-    scan_policy, startup, sweep, train,
+    import_blog_checkpoint, infer, init_sensitivity, kill_test, mistakes,
+    report, sample, scan_policy, stages, startup, sweep, train,
   )
 }  # fmt: skip
 
@@ -424,6 +426,21 @@ CASES = {
     "--run_dirs=RUN --figure=BAD/empty",
     "--figure is 'BAD/empty', expected the name of a file",
   ),
+  "stages: no run": ("--run_dir=BAD/no", "--run_dir is BAD/no"),
+  "stages: unknown checkpoint": (
+    "--run_dir=RUN --iterations=0,7",
+    "--iterations holds 7, expected some of 0, 4",
+  ),
+  "stages: figure is a folder": (
+    "--run_dir=RUN --figure=BAD/empty",
+    "--figure is 'BAD/empty', expected the name of a file",
+  ),
+  "mistakes: no run": ("--run_dir=BAD/no", "--run_dir is BAD/no"),
+  "mistakes: figure is a folder": (
+    "--run_dir=RUN --figure=BAD/empty",
+    "--figure is 'BAD/empty', expected the name of a file",
+  ),
+  "mistakes: none shown": ("--run_dir=RUN --num_shown=0", "--num_shown"),
   "gradient_variance: no run": ("--run_dir=BAD/no", "--run_dir is BAD/no"),
   "gradient_variance: draws": ("--run_dir=RUN --draws=1", "--draws"),
   "gradient_variance: unknown checkpoint": (

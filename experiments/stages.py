@@ -1,0 +1,79 @@
+r"""The blog post's figure at several stages of one run, side by side.
+
+  python -m experiments.stages --run_dir=runs/default \
+    --iterations=1000,5000,10000
+
+The same images at each of these checkpoints: inputs, canvases with glimpse
+boxes, glimpses. Training keeps the last --keep_checkpoints, every
+--checkpoint_every iterations; iteration 0 is the weights before training.
+"""
+
+import sys
+
+from absl import flags
+
+from air import checkpoints, figures, metrics
+from air.evaluation import BATCH_SIZE, Evaluator
+from air.model import AIRModel
+from experiments import configuration, evaluate, launcher, runs
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+  """Defines this binary's flags."""
+  options = {"flag_values": flag_values, "module_name": "run"}
+  flags.DEFINE_string(
+    "run_dir", None, "the run's folder", required=True, **options
+  )
+  configuration.define_tuple_flag(
+    int,
+    name="iterations",
+    default=(),
+    help="the checkpoints; empty: 0 and all that are kept",
+    **options,
+  )
+  flags.DEFINE_string(
+    "figure", "", "where it goes; by default RUN_DIR/figures/stages.png",
+    **options,
+  )  # fmt: skip
+  flags.DEFINE_integer(
+    "num_images", 5, "in the figure", lower_bound=1, upper_bound=BATCH_SIZE,
+    **options,
+  )  # fmt: skip
+  evaluate.define_dataset_flags(flag_values)
+
+
+def main(flag_values: flags.FlagValues) -> None:
+  """Draws the first validation images at each checkpoint."""
+  run = runs.load(runs.folder_of(flag_values))
+  figure = launcher.output_file(
+    "figure", flag_values.figure or str(run.figures / "stages.png")
+  )
+  paths = runs.checkpoints_at(run, flag_values.iterations)
+  split = evaluate.load_dataset_of(run, flag_values).validation
+  split = split.first(BATCH_SIZE)
+  outputs = {}
+  for iteration, path in paths.items():
+    model = AIRModel(run.air)
+    if path is not None:
+      checkpoints.restore(path, model)
+    # As training drew them.
+    output = Evaluator(model).infer(
+      split.images, iteration, run.air.training.seed
+    )
+    title = f"iteration {iteration:,}"
+    if split.counts is not None:
+      accuracy = metrics.count_accuracy(split.counts, output.num_steps)
+      title += f": counts {accuracy:.0%} right"
+    outputs[title] = output
+    print(title, file=sys.stderr)
+  figures.save(
+    figures.stages(
+      outputs, run.air.model.canvas_multiplier, flag_values.num_images
+    ),
+    figure,
+  )
+  print(f"figure: {figure}")
+
+
+if __name__ == "__main__":
+  sys.exit(launcher.run(__doc__, define_flags, main))
