@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 # Okabe and Ito, which colour-blind readers tell apart.
 _COLOURS = (
@@ -20,6 +21,7 @@ _LINE_STYLES = ("-", "--", ":", "-.")
 def curves(
   panels: Mapping[str, Mapping[str, Mapping[int, float]]],
   x_label: str = "iteration",
+  limits: Mapping[str, tuple[float, float]] | None = None,
 ) -> Figure:
   """The same quantities of several runs, a panel for each quantity.
 
@@ -27,6 +29,8 @@ def curves(
     panels: title to the runs that have this quantity, and of each run iteration
       to value. A run looks the same in all panels.
     x_label: of the horizontal axes.
+    limits: title to the ends of the vertical axis, where they are not to
+      follow from the values.
   """
   columns = min(len(panels), 4)
   rows = -(-len(panels) // columns)
@@ -54,6 +58,9 @@ def curves(
       )
     axis.set_title(title, fontsize=10)
     axis.set_xlabel(x_label)
+    axis.xaxis.set_major_locator(MaxNLocator(4))
+    if limits and title in limits:
+      axis.set_ylim(limits[title])
     axis.grid(alpha=0.3)
   for axis in axes.flat[len(panels) :]:
     axis.set_axis_off()

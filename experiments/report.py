@@ -15,6 +15,9 @@ The first says what is wanted, of which files of --results:
   runs         a row for each run
   curves       a figure: accuracy of the most probable count on the validation
                images against iterations, all runs, a panel per configuration
+  terms        a figure: accuracy of sampled counts, ELBO and its terms on the
+               validation images, all runs in each panel, beside what others
+               published (published.json)
   confusions   a row for each failure: what it infers for each true count
 
 A run succeeds if at least 98 % of its sampled counts on the test images are
@@ -25,6 +28,7 @@ never got there as the slowest.
 """
 
 import collections
+import functools
 import hashlib
 import json
 import math
@@ -37,14 +41,30 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from absl import flags
+from matplotlib.figure import Figure
 
-from air import figures, files
+from air import charts, figures, files
 from experiments import launcher, records
 from experiments.launcher import UsageError
 
 _OPEN, _CLOSE = "<!-- report:", "<!-- /report -->"
 _BLOCK = re.compile(rf"({_OPEN}([^\n]*)-->)(.*?){_CLOSE}", re.DOTALL)
 _NONE = "-"
+# What others published: title of a panel of `terms` to name to iteration to
+# value, or to a value alone, of which the iteration is not known or not ours.
+_PUBLISHED = "published.json"
+_ACCURACY = "counting accuracy, sampled n"
+_CLOSER = {f"{_ACCURACY}, closer": (0.95, 1.0)}
+# In the order of the panels; keys of an evaluation.
+_TERMS = {
+  "count_accuracy": _ACCURACY,
+  "elbo": "ELBO, nats",
+  "reconstruction": "reconstruction error, nats",
+  "mean_num_steps": "number of steps",
+  "kl_num_steps": "KL of the number of steps, nats",
+  "kl_what": "KL of z_what, nats",
+  "kl_where": "KL of z_where, nats",
+}
 
 # The runs of each configuration.
 _Groups = dict[str, list[dict[str, Any]]]
@@ -80,14 +100,17 @@ def main(flag_values: flags.FlagValues) -> int:
       f"output is {output}, expected a document with blocks that begin with"
       f" '{_OPEN} KIND FILE... -->' and end with '{_CLOSE}'"
     )
-  drawn: dict[pathlib.Path, dict[str, list[figures.Curve]]] = {}
+  drawn: dict[pathlib.Path, Callable[[], Figure]] = {}
 
   def fill(match: re.Match[str]) -> str:
     kind, groups, threshold, stem = _read(match[2], results)
-    if kind == "curves":
-      path = results / "figures" / f"curves-{stem}.png"
-      drawn[path] = _panels(groups, threshold)
-      text = _curves(drawn[path], os.path.relpath(path, output.parent))
+    if kind in _FIGURES:
+      path = results / "figures" / f"{kind}-{stem}.png"
+      caption, panels_of, draw = _FIGURES[kind]
+      panels = panels_of(groups, threshold, results)
+      drawn[path] = functools.partial(draw, panels)
+      link = os.path.relpath(path, output.parent)
+      text = _figure(caption, link, kind, panels)
     else:
       text = _TABLES[kind](groups, threshold)
     return f"{match[1]}\n\n{text}\n\n{_CLOSE}"
@@ -101,8 +124,8 @@ def main(flag_values: flags.FlagValues) -> int:
       file=sys.stderr,
     )
     return 1
-  for path, panels in drawn.items():
-    figures.save(figures.accuracy_curves(panels), path)
+  for path, draw in drawn.items():
+    figures.save(draw(), path)
   files.write_text(output, after)
   print(f"{output}: {blocks} blocks, {len(drawn)} figures")
   return 0
@@ -128,10 +151,11 @@ def _read(
     r"threshold=(\d+(?:\.\d+)?)",
     "".join(settings) or f"threshold={100 * records.SUCCESS}",
   )
-  if kind not in ("curves", *_TABLES) or not names or not threshold:
+  kinds = (*_FIGURES, *_TABLES)
+  if kind not in kinds or not names or not threshold:
     raise UsageError(
-      f"output holds the block '{wanted.strip()}', expected one of curves,"
-      f" {', '.join(_TABLES)}, then files, then perhaps threshold=PERCENTAGE"
+      f"output holds the block '{wanted.strip()}', expected one of"
+      f" {', '.join(kinds)}, then files, then perhaps threshold=PERCENTAGE"
     )
   groups: _Groups = {}
   for name in names:
@@ -306,35 +330,100 @@ _TABLES: dict[str, Callable[[_Groups, float], str]] = {
 }
 
 
-def _panels(
-  groups: _Groups, threshold: float
+def _panels_of_curves(
+  groups: _Groups, threshold: float, results: pathlib.Path
 ) -> dict[str, list[figures.Curve]]:
   """Returns the curves of the runs of each configuration."""
+  del results
   panels: dict[str, list[figures.Curve]] = {}
   for config, group in groups.items():
     for record in group:
-      curve = [
-        (e["iteration"], e["count_accuracy_mode"])
-        for e in record["evaluations"]
-        if e["split"] == "validation" and "count_accuracy_mode" in e
-      ]
+      curve = _series(record, "count_accuracy_mode")
       panels.setdefault(config, []).append(
         figures.Curve(
-          [iteration for iteration, _ in curve],
-          [accuracy for _, accuracy in curve],
-          _succeeded(record, threshold),
+          list(curve), list(curve.values()), _succeeded(record, threshold)
         )
       )
   return panels
 
 
-def _curves(panels: dict[str, list[figures.Curve]], link: str) -> str:
-  """Returns the figure, and what tells whether it is of these curves."""
-  digest = hashlib.sha256(json.dumps(panels).encode()).hexdigest()
-  return (
-    f"![Accuracy of the most probable count on the validation images]({link})\n"
-    f"\n<!-- of curves with SHA-256 {digest} -->"
+def _series(record: dict[str, Any], key: str) -> dict[int, float]:
+  """Returns a value over the iterations, on the validation images."""
+  return {
+    e["iteration"]: e[key]
+    for e in record["evaluations"]
+    if e["split"] == "validation" and key in e
+  }
+
+
+def _panels_of_terms(
+  groups: _Groups, threshold: float, results: pathlib.Path
+) -> dict[str, dict[str, dict[int, float]]]:
+  """Returns what `charts.curves` draws, what others published last."""
+  del threshold
+  records_by_name = {
+    f"{config}, seed {record['seed']}": record
+    for config, group in groups.items()
+    for record in group
+  }
+  last = max(
+    e["iteration"]
+    for record in records_by_name.values()
+    for e in record["evaluations"]
   )
+  panels = {
+    title: {
+      name: _series(record, key) for name, record in records_by_name.items()
+    }
+    for key, title in _TERMS.items()
+  }
+  for title, by_name in _published(results).items():
+    for name, found in by_name.items():
+      if isinstance(found, dict):
+        series = {int(iteration): v for iteration, v in found.items()}
+      else:
+        series = {0: found, last: found}
+      panels[title][name] = series
+  [closer] = _CLOSER
+  return {_ACCURACY: panels[_ACCURACY], closer: panels[_ACCURACY], **panels}
+
+
+def _published(results: pathlib.Path) -> dict[str, dict[str, Any]]:
+  path = results / _PUBLISHED
+  if not path.is_file():
+    return {}
+  try:
+    published = json.loads(path.read_text(encoding="utf-8"))
+  except ValueError as error:
+    raise UsageError(f"results holds {path}, no JSON: {error}") from error
+  unknown = published.keys() - _TERMS.values()
+  if unknown:
+    raise UsageError(
+      f"results holds {path} with {', '.join(sorted(unknown))}, expected some"
+      f" of {', '.join(_TERMS.values())}"
+    )
+  return published
+
+
+# Caption, what is drawn, and what draws it.
+_FIGURES: dict[str, tuple[str, Callable, Callable[..., Figure]]] = {
+  "curves": (
+    "Accuracy of the most probable count on the validation images",
+    _panels_of_curves,
+    figures.accuracy_curves,
+  ),
+  "terms": (
+    "Counting accuracy, ELBO and its terms on the validation images",
+    _panels_of_terms,
+    functools.partial(charts.curves, limits=_CLOSER),
+  ),
+}
+
+
+def _figure(caption: str, link: str, kind: str, panels: Any) -> str:
+  """Returns the figure, and what tells whether it is of these panels."""
+  digest = hashlib.sha256(json.dumps(panels).encode()).hexdigest()
+  return f"![{caption}]({link})\n\n<!-- of {kind} with SHA-256 {digest} -->"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ def test_curves(tmp_path):
     "steps": {"run 8": {0: 3.0, 5: 2.0, 10: 1.0}},
     **{f"panel {i}": {"run 0": {0: 1.0}} for i in range(3)},
   }
-  figure = charts.curves(panels)
+  figure = charts.curves(panels, limits={"steps": (0.0, 4.0)})
   assert [axis.get_title() for axis in figure.axes[:5]] == list(panels)
   assert not any(axis.axison for axis in figure.axes[5:])
   accuracy, steps = figure.axes[:2]
@@ -20,6 +20,8 @@ def test_curves(tmp_path):
     np.testing.assert_allclose(line.get_ydata(), [0.1 * i, 0.2 * i])
   looks = [(line.get_color(), line.get_linestyle()) for line in accuracy.lines]
   assert len(set(looks)) == 9
+  assert steps.get_ylim() == (0.0, 4.0)
+  assert accuracy.get_ylim()[1] < 2.0
   [line] = steps.lines
   np.testing.assert_array_equal(line.get_xdata(), [0, 5, 10])
   assert (line.get_color(), line.get_linestyle()) == looks[8]

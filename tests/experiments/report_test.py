@@ -175,6 +175,86 @@ def test_curves(folder):
     assert image.width > 1000
 
 
+@pytest.fixture
+def terms(folder):
+  """A document with the terms of two runs, beside what was published."""
+  records = [record("default", 0, 0.5), record("blog", 1, 0.8)]
+  for r in records:
+    for evaluation in r["evaluations"]:
+      if evaluation["split"] == "validation":
+        accuracy = evaluation["count_accuracy_mode"]
+        evaluation["count_accuracy"] = accuracy - 0.1
+        evaluation["elbo"] = 100 * accuracy
+  (folder / "results" / "ours.jsonl").write_text(
+    "".join(json.dumps(r) + "\n" for r in records)
+  )
+  (folder / "RESULTS.md").write_text(
+    "<!-- report: terms ours.jsonl -->\n<!-- /report -->\n"
+  )
+  (folder / "results" / "published.json").write_text(
+    json.dumps(
+      {
+        "counting accuracy, sampled n": {"theirs": {"0": 0.1, "5000": 0.9}},
+        "ELBO, nats": {"others": 600.0},
+      }
+    )
+  )
+  return folder
+
+
+def test_terms(terms, monkeypatch):
+  drawn = []
+  save = report.figures.save
+
+  def spy(figure, path):
+    drawn.append((figure, path))
+    return save(figure, path)
+
+  monkeypatch.setattr(report.figures, "save", spy)
+  assert run_report(terms) == 0
+  [(figure, path)] = drawn
+  assert path.name == "terms-ours.png"
+  assert "](results/figures/terms-ours.png)" in (
+    (terms / "RESULTS.md").read_text()
+  )
+  panels = {
+    axis.get_title(): {
+      line.get_label(): (list(line.get_xdata()), list(line.get_ydata()))
+      for line in axis.lines
+    }
+    for axis in figure.axes
+  }
+  expected = {
+    "default, seed 0": ([0, 1000, 2000], pytest.approx([-0.1, 0.15, 0.4])),
+    "blog, seed 1": ([0, 1000, 2000], pytest.approx([-0.1, 0.3, 0.7])),
+    "theirs": ([0, 5000], [0.1, 0.9]),
+  }
+  assert panels["counting accuracy, sampled n"] == expected
+  assert panels["counting accuracy, sampled n, closer"] == expected
+  # A value without iterations is a line across.
+  assert panels["ELBO, nats"]["others"] == ([0, 2000], [600.0, 600.0])
+  assert panels["ELBO, nats"]["blog, seed 1"][1] == [0.0, 40.0, 80.0]
+  assert run_report(terms, "--check") == 0
+
+
+def test_terms_without_what_others_published(terms):
+  (terms / "results" / "published.json").unlink()
+  assert run_report(terms) == 0
+  assert (terms / "results" / "figures" / "terms-ours.png").exists()
+
+
+@pytest.mark.parametrize(
+  ("text", "expected"),
+  [("{", "published.json, no JSON"), ('{"loss": {}}', "with loss, expected")],
+)
+def test_bad_published_numbers(terms, text, expected, capsys):
+  (terms / "results" / "published.json").write_text(text)
+  assert run_report(terms) == 2
+  error = capsys.readouterr().err
+  assert error.count("\n") == 1
+  assert expected in error
+
+
 def test_check(folder, capsys):
   path, figure = (
     folder / "RESULTS.md",
