@@ -22,34 +22,19 @@ compiled step and its bound for each of them, all else as configured, and draws
 both. (--num_steps is the model's own.)
 """
 
-import dataclasses
 import json
-import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
 from absl import flags
 
-from air import charts, config, estimators, figures, files
-from air.evaluation import Evaluator
-from air.training import Trainer
-from experiments import bound, configuration, evaluate, launcher, machine, runs
-from experiments.launcher import UsageError
+from air import charts, estimators, figures, files
+from experiments import configuration, evaluate, launcher, machine, timing
 
-# Names of flags, and what each varies.
-_SCALES = {
-  "batch_sizes": "images in a batch",
-  "steps": "steps",
-  "image_sizes": "side of the images, pixels",
-}
 # Flags that a process for one number of threads does not get.
 _OF_ALL_THREADS = {"threads", "json", "figure", "flagfile", "undefok"}
 
@@ -74,7 +59,9 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   )
   for name, help_text in (
     ("threads", "numbers of threads; by default one for each processor"),
-    *((name, f"{what}: how time scales") for name, what in _SCALES.items()),
+    *(
+      (name, f"{what}: how time scales") for name, what in timing.SCALES.items()
+    ),
   ):
     configuration.define_tuple_flag(
       int, name=name, default=(), help=help_text, **options
@@ -85,197 +72,12 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   configuration.define_flags(flag_values)
 
 
-def train(trainer: Trainer, iterations: int) -> None:
-  """Trains, in as few calls as possible."""
-  while iterations:
-    count = min(iterations, trainer.iterations_per_call)
-    trainer.train(count)
-    iterations -= count
-
-
-def milliseconds(
-  measured: Mapping[str, Callable[[int], Any]],
-  repetitions: int,
-  iterations: int,
-) -> dict[str, list[float]]:
-  """Times functions in turn, A B A B.
-
-  Args:
-    measured: what each is called, and the function of a number of iterations.
-    repetitions: of each measurement.
-    iterations: in a measurement.
-
-  Returns:
-    Milliseconds per iteration, `repetitions` of them for each function.
-  """
-  for function in measured.values():
-    function(2)  # compiles
-  times: dict[str, list[float]] = {name: [] for name in measured}
-  for _ in range(repetitions):
-    for name, function in measured.items():
-      started = time.perf_counter()
-      function(iterations)
-      elapsed = time.perf_counter() - started
-      times[name].append(1e3 * elapsed / iterations)
-  return times
-
-
-def _bound_functions(trainer: Trainer) -> dict[str, Callable[[int], Any]]:
-  products = bound.Products(bound.products_of(trainer))
-  state_pass = bound.StatePass(trainer.optimizer, trainer.model.model_variables)
-  return {
-    "products": lambda n: products.run(tf.constant(n)),
-    "state pass": lambda n: state_pass.run(tf.constant(n)),
-  }
-
-
-def _efficiency(times: Mapping[str, Sequence[float]], step: str) -> float:
-  """Returns the median of bound over step, repetition by repetition."""
-  columns = (times["products"], times["state pass"], times[step])
-  return statistics.median(
-    (p + s) / t for p, s, t in zip(*columns, strict=True)
-  )
-
-
-def measure(flag_values: flags.FlagValues) -> dict[str, Any]:
-  """Measures training and evaluation in this process, with its threads."""
-  dataset = runs.load_dataset(
-    configuration.data_config(flag_values), flag_values.data_cache
-  )
-  images = dataset.train.images
-  air_config = configuration.air_config_for(flag_values, images.shape[1:])
-  measured: dict[str, Callable[[int], Any]] = {}
-  for estimator in flag_values.estimators:
-    of_estimator = dataclasses.replace(
-      air_config,
-      training=dataclasses.replace(air_config.training, estimator=estimator),
-    )
-    for name, trainer in (
-      ("compiled", Trainer(of_estimator, images)),
-      (
-        "plain",
-        Trainer(of_estimator, images, jit_compile=False, iterations_per_call=1),
-      ),
-    ):
-      measured[f"{estimator}, {name}"] = lambda n, t=trainer: train(t, n)
-  trainer = Trainer(air_config, images)
-  measured.update(_bound_functions(trainer))
-  times = milliseconds(
-    measured, flag_values.repetitions, flag_values.iterations_per_repetition
-  )
-  evaluator = Evaluator(trainer.model)
-  validation = dataset.validation.images
-  evaluation = milliseconds(
-    {"evaluation": lambda n: evaluator.evaluate(validation, 0, 0)},
-    flag_values.repetitions,
-    1,
-  )
-  products = bound.products_of(trainer)
-  result: dict[str, Any] = {
-    "milliseconds_per_iteration": times,
-    "gflop_of_products": sum(p.flops() for p in products) / 1e9,
-    "speedup": {
-      estimator: statistics.median(
-        plain / compiled
-        for plain, compiled in zip(
-          times[f"{estimator}, plain"],
-          times[f"{estimator}, compiled"],
-          strict=True,
-        )
-      )
-      for estimator in flag_values.estimators
-    },
-    "evaluation_seconds": [1e-3 * t for t in evaluation["evaluation"]],
-    "evaluation_images": len(validation),
-  }
-  step = f"{air_config.training.estimator}, compiled"
-  if step in times:
-    result["efficiency"] = _efficiency(times, step)
-  return result
-
-
-def measure_scaling(flag_values: flags.FlagValues) -> list[dict[str, Any]]:
-  """Measures the compiled step and its bound over sizes of the problem."""
-  points = []
-  for flag, what in _SCALES.items():
-    for value in _values(flag_values, flag):
-      side = value if flag == "image_sizes" else None
-      canvas = (side, side) if side else flag_values.canvas_size
-      air_config = configuration.air_config_for(flag_values, canvas)
-      model, training = air_config.model, air_config.training
-      if flag == "batch_sizes":
-        training = dataclasses.replace(training, batch_size=value)
-      elif flag == "steps":
-        model = dataclasses.replace(model, num_steps=value)
-      trainer = Trainer(
-        config.AIRConfig(model, air_config.prior, training),
-        # What the images show takes no time.
-        np.zeros([training.batch_size, *canvas], np.uint8),
-      )
-      times = milliseconds(
-        {"step": lambda n, t=trainer: train(t, n), **_bound_functions(trainer)},
-        flag_values.repetitions,
-        flag_values.iterations_per_repetition,
-      )
-      points.append(
-        {
-          "varied": what,
-          "value": value,
-          "milliseconds_per_iteration": times,
-          "efficiency": _efficiency(times, "step"),
-        }
-      )
-  return points
-
-
-def measure_starts(flag_values: flags.FlagValues) -> list[dict[str, Any]]:
-  """Starts training in new processes, the first without generated images."""
-  settings = [
-    flag_values[flag.name].serialize()
-    for group in ("data", "model", "prior", "training")
-    for flag in flag_values.flags_by_module_dict().get(group, [])
-  ]
-  with tempfile.TemporaryDirectory() as cache:
-    return [
-      json.loads(
-        _python(
-          "experiments.startup",
-          *settings,
-          f"--data_cache={cache}",
-          f"--started={time.monotonic()}",
-        )
-      )
-      for _ in range(1 + flag_values.starts)
-    ]
-
-
-def _python(module: str, *arguments: str, **environment: str) -> str:
-  """Runs a module in a new process and returns what it printed."""
-  process = subprocess.run(
-    [sys.executable, "-m", module, *arguments],
-    env={**os.environ, **environment},
-    stdout=subprocess.PIPE,
-    text=True,
-    check=False,
-  )
-  if process.returncode:
-    raise UsageError(f"{module} ended with status {process.returncode}")
-  return process.stdout
-
-
-def _values(flag_values: flags.FlagValues, name: str) -> tuple[int, ...]:
-  values = flag_values[name].value
-  if any(value < 1 for value in values):
-    raise UsageError(f"{name} is {values}, expected numbers from 1")
-  return values
-
-
 def _of_threads(flag_values: flags.FlagValues) -> dict[int, Any]:
   """Returns what is measured with each number of threads."""
-  scaling = any(_values(flag_values, name) for name in _SCALES)
-  all_threads = _values(flag_values, "threads")
+  scaling = any(timing.values(flag_values, name) for name in timing.SCALES)
+  all_threads = timing.values(flag_values, "threads")
   if not all_threads:
-    here = measure_scaling if scaling else measure
+    here = timing.measure_scaling if scaling else timing.measure
     return {machine.describe()["threads"]: here(flag_values)}
   # TensorFlow's threads cannot be changed once it has begun.
   settings = [
@@ -289,7 +91,7 @@ def _of_threads(flag_values: flags.FlagValues) -> dict[int, Any]:
     flagfile.write_text("\n".join(settings), encoding="utf-8")
     for threads in all_threads:
       names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-      _python(
+      timing.run_module(
         "experiments.benchmark",
         f"--flagfile={flagfile}",
         "--starts=0",
@@ -305,7 +107,7 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def format_table(result: Mapping[str, Any]) -> str:
-  """Returns what `measure` measured, as text."""
+  """Returns what `timing.measure` measured, as text."""
   lines = [f"{'milliseconds per iteration':<36s}      min   median      max"]
   times = result["milliseconds_per_iteration"]
   lines += [f"  {name:<34s}{_spread(values)}" for name, values in times.items()]
@@ -332,7 +134,7 @@ def format_table(result: Mapping[str, Any]) -> str:
 
 
 def format_scaling(points: Sequence[Mapping[str, Any]]) -> str:
-  """Returns what `measure_scaling` measured, as text."""
+  """Returns what `timing.measure_scaling` measured, as text."""
   lines = [f"{'milliseconds per iteration':<36s}      min   median      max"]
   for point in points:
     lines.append(
@@ -347,7 +149,7 @@ def format_scaling(points: Sequence[Mapping[str, Any]]) -> str:
 
 
 def format_starts(starts: Sequence[Mapping[str, Any]]) -> str:
-  """Returns what `measure_starts` measured, as text."""
+  """Returns what `timing.measure_starts` measured, as text."""
   lines = [
     "seconds since the start of the process, MiB at most by then",
     f"  {'end of':<18s}{'first start':>20s}{'later, medians':>20s}",
@@ -408,7 +210,7 @@ def main(flag_values: flags.FlagValues) -> None:
     print(f"{threads} threads")
     print((format_scaling if scaling else format_table)(measurements))
   if flag_values.starts and not scaling:
-    result["starts"] = measure_starts(flag_values)
+    result["starts"] = timing.measure_starts(flag_values)
     print(format_starts(result["starts"]))
   if flag_values.json:
     files.write_json(pathlib.Path(flag_values.json), result)

@@ -1,7 +1,7 @@
 """What a training step cannot do without: its products and the state's pass.
 
 The time of both together is a lower bound of a step's time on the same
-machine, runtime and threads; experiments/benchmark.py divides one by the other.
+machine, runtime and threads; experiments/timing.py divides one by the other.
 """
 
 import math

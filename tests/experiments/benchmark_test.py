@@ -9,7 +9,7 @@ from absl import flags
 
 from air import config as config_lib
 from air.training import Trainer
-from experiments import benchmark, bound, startup
+from experiments import benchmark, bound, startup, timing
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_a_state_pass_writes_every_slot(trainer):
 
 def test_measures_in_turn():
   order = []
-  times = benchmark.milliseconds(
+  times = timing.milliseconds(
     {name: lambda n, name=name: order.append((name, n)) for name in "ab"},
     repetitions=2,
     iterations=5,
@@ -193,11 +193,11 @@ def test_starts_get_the_flags_of_the_configuration(
     seen.append((module, arguments))
     return "{}"
 
-  monkeypatch.setattr(benchmark, "_python", python)
+  monkeypatch.setattr(timing, "run_module", python)
   flag_values = flags.FlagValues()
   benchmark.define_flags(flag_values)
   flag_values(["benchmark", *tiny_flags[:-1], "--starts=2"])
-  assert benchmark.measure_starts(flag_values) == [{}, {}, {}]
+  assert timing.measure_starts(flag_values) == [{}, {}, {}]
   for module, arguments in seen:
     assert module == "experiments.startup"
     parsed = flags.FlagValues()
