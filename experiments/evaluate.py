@@ -16,7 +16,7 @@ from air import evaluation, files, run_folder
 from air.evaluation import Evaluator
 from air.model import AIRModel
 from data.dataset import Dataset, Split, default_cache_dir
-from experiments import launcher, runs
+from experiments import configuration, launcher, runs
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -61,6 +61,22 @@ def define_dataset_flags(flag_values: flags.FlagValues) -> None:
       flag_values=flag_values, module_name="run",
     )  # fmt: skip
   define_data_cache_flag(flag_values)
+
+
+def define_checkpoints_flags(flag_values: flags.FlagValues) -> None:
+  """Defines --run_dir and --iterations, see `runs.checkpoints_at`."""
+  options = {"flag_values": flag_values, "module_name": "run"}
+  flags.DEFINE_string(
+    "run_dir", None, "the run's folder", required=True, **options
+  )
+  configuration.define_tuple_flag(
+    int,
+    name="iterations",
+    default=(),
+    help="the checkpoints; 0: the weights before training; empty: these and"
+    " all that are kept",
+    **options,
+  )
 
 
 def load_dataset_of(run: runs.Run, flag_values: flags.FlagValues) -> Dataset:

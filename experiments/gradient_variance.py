@@ -37,7 +37,7 @@ from air import checkpoints, figures, files, noise
 from air.gradients import RunningMoments, parameter_groups
 from air.model import AIRModel
 from air.training import Trainer
-from experiments import configuration, evaluate, launcher, runs
+from experiments import evaluate, launcher, runs
 
 # Streams of random numbers, the second entry of a seed (see air/training.py).
 _DRAW_STREAM = 5
@@ -64,17 +64,7 @@ _POST = (
 def define_flags(flag_values: flags.FlagValues) -> None:
   """Defines this binary's flags."""
   options = {"flag_values": flag_values, "module_name": "run"}
-  flags.DEFINE_string(
-    "run_dir", None, "the run's folder", required=True, **options
-  )
-  configuration.define_tuple_flag(
-    int,
-    name="iterations",
-    default=(),
-    help="the checkpoints; 0: the weights before training; empty: these and"
-    " all that are kept",
-    **options,
-  )
+  evaluate.define_checkpoints_flags(flag_values)
   flags.DEFINE_integer(
     "draws", 200, "gradients of each kind; a hundred or more, for the check of"
     " the means to mean something", lower_bound=2, **options,

@@ -15,22 +15,13 @@ from absl import flags
 from air import checkpoints, figures, metrics
 from air.evaluation import BATCH_SIZE, Evaluator
 from air.model import AIRModel
-from experiments import configuration, evaluate, launcher, runs
+from experiments import evaluate, launcher, runs
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
   """Defines this binary's flags."""
   options = {"flag_values": flag_values, "module_name": "run"}
-  flags.DEFINE_string(
-    "run_dir", None, "the run's folder", required=True, **options
-  )
-  configuration.define_tuple_flag(
-    int,
-    name="iterations",
-    default=(),
-    help="the checkpoints; empty: 0 and all that are kept",
-    **options,
-  )
+  evaluate.define_checkpoints_flags(flag_values)
   flags.DEFINE_string(
     "figure", "", "where it goes; by default RUN_DIR/figures/stages.png",
     **options,
