@@ -349,6 +349,7 @@ class TrainingConfig:
     "fair",
     "that coin: fair (code), or uniform: one for each step, so that all n would"
     " be as probable; for many steps (ours)",
+    before="fair",
   )
   seed: int = _field(0, "of weights, noise and order of the images")
 

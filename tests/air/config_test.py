@@ -225,10 +225,19 @@ def test_round_trip(make):
   assert AIRConfig.from_dict(json.loads(json.dumps(values))) == config
 
 
-def test_from_dict_of_a_run_older_than_a_field():
+@pytest.mark.parametrize(
+  ("part", "field", "before"),
+  [
+    ("model", "decoder_init_scale", 1.0),
+    ("training", "presence_floor_coin", "fair"),
+    ("training", "learning_rate_final_ratio", 1.0),
+  ],
+)
+def test_from_dict_of_a_run_older_than_a_field(part, field, before):
   values = dataclasses.asdict(AIRConfig())
-  del values["model"]["decoder_init_scale"]
-  assert AIRConfig.from_dict(values).model.decoder_init_scale == 1.0
+  del values[part][field]
+  config = AIRConfig.from_dict(values)
+  assert getattr(getattr(config, part), field) == before
 
 
 @pytest.mark.parametrize("part", ["model", "prior", "training"])
