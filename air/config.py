@@ -294,16 +294,18 @@ class TrainingConfig:
   batch_size: int = _field(64, "images in a batch (code)")
   learning_rate: float = _field(5e-5, "of the model (ours; code: 1e-4)")
   learning_rate_final_ratio: float = _field(
-    1.0,
+    0.1,
     "both learning rates at the end over those at the start, from which they"
-    " fall exponentially (code: 1)",
+    " fall exponentially (ours; code: 1)",
     before=1.0,
   )
   learning_rate_hold: int = _field(
-    0, "iterations before the learning rates begin to fall (ours)", before=0
+    60_000,
+    "iterations before the learning rates begin to fall (ours)",
+    before=0,
   )
   learning_rate_anneal: int = _field(
-    0, "iterations over which the learning rates fall (ours)", before=0
+    40_000, "iterations over which the learning rates fall (ours)", before=0
   )
   baseline_learning_rate_ratio: float = _field(
     10.0, "the baseline's learning rate over the model's (post)"

@@ -178,10 +178,8 @@ def format_row(row: dict[str, Any]) -> str:
   """Returns a kind of mistake as a line of text."""
   text = f"{row['true']} taken for {row['inferred']}: {row['images']}"
   if "one_window" in row:
-    text += (
-      f"; all painted, several in one window: {row['one_window']},"
-      f" left out: {row['left_out']}"
-    )
+    text += f"; one left out: {row['left_out']}, several in one window:"
+    text += f" {row['one_window']}"
   if "median_gap" in row:
     text += f"; gap {row['median_gap']:.1f} pixels (median)"
     if row["median_gap_where_right"] is not None:

@@ -120,7 +120,7 @@ def test_the_worst_first_and_what_became_of_the_objects(split):
   # No image with three objects is right.
   assert by_kind[3, 2]["median_gap_where_right"] is None
   assert mistakes.format_row(rows[0]) == (
-    "2 taken for 1: 2; all painted, several in one window: 1, left out: 1;"
+    "2 taken for 1: 2; one left out: 1, several in one window: 1;"
     " gap 4.0 pixels (median), where right 4.0"
   )
 
