@@ -54,7 +54,7 @@ def main(flag_values: flags.FlagValues) -> None:
     title = f"iteration {iteration:,}"
     if split.counts is not None:
       accuracy = metrics.count_accuracy(split.counts, output.num_steps)
-      title += f": counts {accuracy:.0%} right"
+      title += f": counts {accuracy:.1%} right"
     outputs[title] = output
     print(title, file=sys.stderr)
   figures.save(

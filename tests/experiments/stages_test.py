@@ -30,7 +30,7 @@ def test_one_part_for_each_checkpoint(
   assert not np.allclose(before.canvases, after.canvases, atol=1e-4)
   assert list(drawn) == [
     f"iteration {iteration}: counts"
-    f" {np.mean(output.num_steps == counts):.0%} right"
+    f" {np.mean(output.num_steps == counts):.1%} right"
     for iteration, output in ((0, before), (4, after))
   ]
   with Image.open(path) as two:
