@@ -416,7 +416,8 @@ def scan_policies(
   axes = figure.subplots(rows, columns, squeeze=False)
   for axis, (title, steps) in zip(axes.flat, panels.items(), strict=False):
     _draw_scan_policy(axis, *steps)
-    axis.set_title(title, fontsize=10, pad=26)
+    lines_of_title = [textwrap.fill(line, 44) for line in title.split("\n")]
+    axis.set_title("\n".join(lines_of_title), fontsize=10, pad=26)
   for axis in axes.flat[len(panels) :]:
     axis.set_axis_off()
   return figure

@@ -45,7 +45,8 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   flags.DEFINE_list(
     "runs",
     None,
-    "folders of runs, or event files, separated by commas",
+    "folders of runs, or event files, separated by commas; one with commas in"
+    " its name in double quotes",
     required=True,
     **options,
   )
