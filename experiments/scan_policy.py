@@ -33,8 +33,8 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   flags.DEFINE_list(
     "run_dirs",
     None,
-    "folders of runs, separated by commas; one with commas in its name in double"
-    " quotes",
+    "folders of runs, separated by commas; one with commas in its name in"
+    " double quotes",
     required=True,
     **options,
   )
