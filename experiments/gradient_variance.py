@@ -309,6 +309,8 @@ def _against_the_post(
 
 def main(flag_values: flags.FlagValues) -> int:
   """Measures, writes records and figure, prints tables, checks the means."""
+  # It takes functions of different estimators for one that is traced again.
+  tf.get_logger().setLevel("ERROR")
   run = runs.load(runs.folder_of(flag_values))
   out = launcher.output_folder("out", flag_values.out or str(run.folder))
   paths = runs.checkpoints_at(run, flag_values.iterations)
