@@ -307,9 +307,8 @@ def accuracy_curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
     medians = [np.median(by_iteration[i]) for i in iterations]
     axis.plot(iterations, medians, **median_style)
     succeeded = sum(curve.succeeded for curve in curves)
-    title = f"{name.replace(',', ', ')}: {succeeded} of {len(curves)}"
-    title = textwrap.fill(title, 48)
-    axis.set_title(title, fontsize=10)
+    title = textwrap.fill(name.replace(",", ", "), 48)
+    axis.set_title(f"{title}\n{succeeded} of {len(curves)}", fontsize=10)
     axis.set(xlabel="iteration", ylim=(0.0, 1.02))
     axis.grid(alpha=0.3)
   for axis in axes.flat[len(panels) :]:

@@ -192,7 +192,7 @@ class TestAccuracyCurves:
 
   def test_a_panel_for_each_configuration(self, axes):
     assert [axis.get_title() for axis in axes[:5]] == [
-      f"configuration {i}: 1 of {1 + i % 3}" for i in range(5)
+      f"configuration {i}\n1 of {1 + i % 3}" for i in range(5)
     ]
     assert not axes[5].axison
 
