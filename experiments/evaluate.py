@@ -8,15 +8,17 @@ Prints a table and writes RUN_DIR/evaluation.json.
 import dataclasses
 import pathlib
 import sys
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from absl import flags
 
-from air import evaluation, files, run_folder
+from air import checkpoints, evaluation, files, run_folder
 from air.evaluation import Evaluator
 from air.model import AIRModel
 from data.dataset import Dataset, Split, default_cache_dir
 from experiments import configuration, launcher, runs
+from experiments.launcher import UsageError
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -64,7 +66,7 @@ def define_dataset_flags(flag_values: flags.FlagValues) -> None:
 
 
 def define_checkpoints_flags(flag_values: flags.FlagValues) -> None:
-  """Defines --run_dir and --iterations, see `runs.checkpoints_at`."""
+  """Defines --run_dir and --iterations, see `checkpoints_at`."""
   options = {"flag_values": flag_values, "module_name": "run"}
   flags.DEFINE_string(
     "run_dir", None, "the run's folder", required=True, **options
@@ -77,6 +79,43 @@ def define_checkpoints_flags(flag_values: flags.FlagValues) -> None:
     " all that are kept",
     **options,
   )
+
+
+def checkpoints_at(
+  run: runs.Run, iterations: Sequence[int]
+) -> dict[int, pathlib.Path | None]:
+  """Returns checkpoints by iteration; None: the weights before training.
+
+  Args:
+    run: that they are of.
+    iterations: of the checkpoints; empty: 0 and all that are kept.
+
+  Raises:
+    UsageError: if one of them is not there.
+  """
+  found: dict[int, pathlib.Path | None] = {0: None}
+  for path in reversed(checkpoints.find(run.checkpoints)):
+    found[checkpoints.iteration_of(path)] = path
+  missing = [str(i) for i in iterations if i not in found]
+  if missing:
+    raise UsageError(
+      f"iterations holds {', '.join(missing)}, expected some of"
+      f" {', '.join(map(str, found))}, the checkpoints in {run.folder}"
+    )
+  return {i: found[i] for i in iterations or found}
+
+
+def model_at(run: runs.Run, path: pathlib.Path | None) -> AIRModel:
+  """Returns a run's model at a checkpoint.
+
+  Args:
+    run: that it is of.
+    path: see `checkpoints_at`.
+  """
+  model = AIRModel(run.air)
+  if path is not None:
+    checkpoints.restore(path, model)
+  return model
 
 
 def load_dataset_of(run: runs.Run, flag_values: flags.FlagValues) -> Dataset:

@@ -35,9 +35,8 @@ import tensorflow as tf
 import tqdm
 from absl import flags
 
-from air import checkpoints, figures, files, noise
+from air import figures, files, noise
 from air.gradients import RunningMoments, parameter_groups
-from air.model import AIRModel
 from air.training import Trainer
 from experiments import evaluate, launcher, runs
 
@@ -88,9 +87,7 @@ def _trainers(
   run: runs.Run, images: np.ndarray, path: pathlib.Path | None
 ) -> dict[str, Trainer]:
   """Returns one for each estimator, all with the weights of a checkpoint."""
-  restored = AIRModel(run.air)
-  if path is not None:
-    checkpoints.restore(path, restored)
+  restored = evaluate.model_at(run, path)
   trainers = {}
   for name in _MEASURED:
     # Normalised, the gradient would be another; samples as the estimator has.
@@ -240,16 +237,8 @@ def _measure(
       }
 
 
-def checked(records: Sequence[dict[str, Any]]) -> dict[int, bool]:
-  """Returns for each iteration whether the means can be checked there.
-
-  Args:
-    records: see `main`.
-  """
-  return {
-    record["iteration"]: record["surprises"] >= _FEWEST_SURPRISES
-    for record in records
-  }
+def _can_be_checked(record: dict[str, Any]) -> bool:
+  return record["surprises"] >= _FEWEST_SURPRISES
 
 
 def disagreements(records: Sequence[dict[str, Any]]) -> list[str]:
@@ -265,8 +254,7 @@ def disagreements(records: Sequence[dict[str, Any]]) -> list[str]:
     f" minibatch {record['minibatch']}) by {values['distance']:.2g} with a"
     f" standard error of {values['distance_error']:.2g}"
     for record in records
-    if record["estimator"] in _UNBIASED
-    and record["surprises"] >= _FEWEST_SURPRISES
+    if record["estimator"] in _UNBIASED and _can_be_checked(record)
     for group, values in record["groups"].items()
     if values["distance"] > _MOST_ERRORS * values["distance_error"]
   ]
@@ -356,7 +344,7 @@ def main(flag_values: flags.FlagValues) -> int:
   tf.get_logger().setLevel("ERROR")
   run = runs.load(runs.folder_of(flag_values))
   out = launcher.output_folder("out", flag_values.out or str(run.folder))
-  paths = runs.checkpoints_at(run, flag_values.iterations)
+  paths = evaluate.checkpoints_at(run, flag_values.iterations)
   images = evaluate.load_dataset_of(run, flag_values).train.images
   records = []
   for iteration, path in paths.items():
@@ -397,9 +385,9 @@ def main(flag_values: flags.FlagValues) -> int:
       file=sys.stderr,
     )
     return 1
-  at: dict[bool, list[int]] = {True: [], False: []}
-  for iteration, can_be in checked(records).items():
-    at[can_be].append(iteration)
+  at: dict[bool, dict[int, None]] = {True: {}, False: {}}
+  for record in records:
+    at[_can_be_checked(record)][record["iteration"]] = None
   print(
     f"Means of {', '.join(_UNBIASED)} compared with that of {_REFERENCE}:"
     f" agree within {_MOST_ERRORS:.0f} standard errors at iterations"

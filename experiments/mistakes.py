@@ -30,6 +30,8 @@ from experiments.launcher import UsageError
 
 # Of an object's brightness, from which on it is painted.
 _PAINTED = 0.5
+# Flags of what is written, and its name in the run's folder.
+_OUTPUTS = {"figure": "mistakes.png", "json": "mistakes.json"}
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -38,12 +40,10 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   flags.DEFINE_string(
     "run_dir", None, "the run's folder", required=True, **options
   )
-  for name, what in (("figure", "the figure"), ("json", "the numbers")):
-    suffix = {"figure": "png", "json": "json"}[name]
+  for name, file_name in _OUTPUTS.items():
     flags.DEFINE_string(
-      name, "", f"where {what} goes; by default RUN_DIR/mistakes.{suffix}",
-      **options,
-    )  # fmt: skip
+      name, "", f"where it goes; by default RUN_DIR/{file_name}", **options
+    )
   flags.DEFINE_integer(
     "num_shown", 24, "images in the figure, at most", lower_bound=1, **options
   )
@@ -192,9 +192,9 @@ def main(flag_values: flags.FlagValues) -> None:
   folder = runs.folder_of(flag_values)
   figure, numbers = (
     launcher.output_file(
-      name, flag_values[name].value or str(folder / f"mistakes.{suffix}")
+      name, flag_values[name].value or str(folder / file_name)
     )
-    for name, suffix in (("figure", "png"), ("json", "json"))
+    for name, file_name in _OUTPUTS.items()
   )
   run, network, iteration, split = evaluate.load(folder, flag_values)
   if split.counts is None:

@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from air import checkpoints, files, run_folder, summaries
 from air import config as air_config
+from air import files, run_folder, summaries
 from air.training import DivergedError
 from data.dataset import Dataset, load_arrays, load_or_generate
 from experiments import configuration, launcher, machine
@@ -374,30 +374,6 @@ def load(folder: pathlib.Path) -> Run:
     )
   except (KeyError, TypeError, AttributeError) as error:
     raise run_folder.damaged(folder, error) from error
-
-
-def checkpoints_at(
-  run: Run, iterations: Sequence[int]
-) -> dict[int, pathlib.Path | None]:
-  """Returns checkpoints by iteration; None: the weights before training.
-
-  Args:
-    run: that they are of.
-    iterations: of the checkpoints; empty: 0 and all that are kept.
-
-  Raises:
-    UsageError: if one of them is not there.
-  """
-  found: dict[int, pathlib.Path | None] = {0: None}
-  for path in reversed(checkpoints.find(run.checkpoints)):
-    found[checkpoints.iteration_of(path)] = path
-  missing = [str(i) for i in iterations if i not in found]
-  if missing:
-    raise UsageError(
-      f"iterations holds {', '.join(missing)}, expected some of"
-      f" {', '.join(map(str, found))}, the checkpoints in {run.folder}"
-    )
-  return {i: found[i] for i in iterations or found}
 
 
 def flags_text(flag_values: flags.FlagValues) -> str:

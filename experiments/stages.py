@@ -12,9 +12,8 @@ import sys
 
 from absl import flags
 
-from air import checkpoints, figures, metrics
+from air import figures, metrics
 from air.evaluation import BATCH_SIZE, Evaluator
-from air.model import AIRModel
 from experiments import evaluate, launcher, runs
 
 
@@ -39,16 +38,13 @@ def main(flag_values: flags.FlagValues) -> None:
   figure = launcher.output_file(
     "figure", flag_values.figure or str(run.figures / "stages.png")
   )
-  paths = runs.checkpoints_at(run, flag_values.iterations)
+  paths = evaluate.checkpoints_at(run, flag_values.iterations)
   split = evaluate.load_dataset_of(run, flag_values).validation
   split = split.first(BATCH_SIZE)
   outputs = {}
   for iteration, path in paths.items():
-    model = AIRModel(run.air)
-    if path is not None:
-      checkpoints.restore(path, model)
     # As training drew them.
-    output = Evaluator(model).infer(
+    output = Evaluator(evaluate.model_at(run, path)).infer(
       split.images, iteration, run.air.training.seed
     )
     title = f"iteration {iteration:,}"
