@@ -151,6 +151,20 @@ def end(record: Mapping[str, Any]) -> dict[str, Any] | None:
   return None
 
 
+def series(record: Mapping[str, Any], key: str) -> dict[int, float]:
+  """Returns a value over the iterations, on the validation images.
+
+  Args:
+    record: of a run.
+    key: of an evaluation; those without it are left out.
+  """
+  return {
+    e["iteration"]: e[key]
+    for e in record["evaluations"]
+    if e["split"] == "validation" and key in e
+  }
+
+
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
   """Returns the records in a file.
 

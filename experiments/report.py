@@ -44,28 +44,12 @@ from absl import flags
 from matplotlib.figure import Figure
 
 from air import charts, figures, files
-from experiments import launcher, records
+from experiments import launcher, records, terms
 from experiments.launcher import UsageError
 
 _OPEN, _CLOSE = "<!-- report:", "<!-- /report -->"
 _BLOCK = re.compile(rf"({_OPEN}([^\n]*)-->)(.*?){_CLOSE}", re.DOTALL)
 _NONE = "-"
-# What others published: title of a panel of `terms` to name to iteration to
-# value, or to a value alone, of which the iteration is not known or not ours.
-_PUBLISHED = "published.json"
-_ACCURACY = "counting accuracy, sampled n"
-_CLOSER = {f"{_ACCURACY}, closer": (0.95, 1.0)}
-# In the order of the panels; keys of an evaluation.
-_TERMS = {
-  "count_accuracy": _ACCURACY,
-  "elbo": "ELBO, nats",
-  "reconstruction": "reconstruction error, nats",
-  "mean_num_steps": "number of steps",
-  "kl_num_steps": "KL of the number of steps, nats",
-  "kl_what": "KL of z_what, nats",
-  "kl_where": "KL of z_where, nats",
-}
-
 # The runs of each configuration.
 _Groups = dict[str, list[dict[str, Any]]]
 
@@ -338,7 +322,7 @@ def _panels_of_curves(
   panels: dict[str, list[figures.Curve]] = {}
   for config, group in groups.items():
     for record in group:
-      curve = _series(record, "count_accuracy_mode")
+      curve = records.series(record, "count_accuracy_mode")
       panels.setdefault(config, []).append(
         figures.Curve(
           list(curve), list(curve.values()), _succeeded(record, threshold)
@@ -347,62 +331,21 @@ def _panels_of_curves(
   return panels
 
 
-def _series(record: dict[str, Any], key: str) -> dict[int, float]:
-  """Returns a value over the iterations, on the validation images."""
-  return {
-    e["iteration"]: e[key]
-    for e in record["evaluations"]
-    if e["split"] == "validation" and key in e
-  }
-
-
 def _panels_of_terms(
   groups: _Groups, threshold: float, results: pathlib.Path
 ) -> dict[str, dict[str, dict[int, float]]]:
-  """Returns what `charts.curves` draws, what others published last."""
+  """Returns the terms of all runs, and what others published."""
   del threshold
-  records_by_name = {
-    f"{config}, seed {record['seed']}": record
-    for config, group in groups.items()
-    for record in group
-  }
-  last = max(
-    e["iteration"]
-    for record in records_by_name.values()
-    for e in record["evaluations"]
-  )
-  panels = {
-    title: {
-      name: _series(record, key) for name, record in records_by_name.items()
-    }
-    for key, title in _TERMS.items()
-  }
-  for title, by_name in _published(results).items():
-    for name, found in by_name.items():
-      if isinstance(found, dict):
-        series = {int(iteration): v for iteration, v in found.items()}
-      else:
-        series = {0: found, last: found}
-      panels[title][name] = series
-  [closer] = _CLOSER
-  return {_ACCURACY: panels[_ACCURACY], closer: panels[_ACCURACY], **panels}
-
-
-def _published(results: pathlib.Path) -> dict[str, dict[str, Any]]:
-  path = results / _PUBLISHED
-  if not path.is_file():
-    return {}
-  try:
-    published = json.loads(path.read_text(encoding="utf-8"))
-  except ValueError as error:
-    raise UsageError(f"results holds {path}, no JSON: {error}") from error
-  unknown = published.keys() - _TERMS.values()
-  if unknown:
-    raise UsageError(
-      f"results holds {path} with {', '.join(sorted(unknown))}, expected some"
-      f" of {', '.join(_TERMS.values())}"
-    )
-  return published
+  runs: dict[str, dict[str, Any]] = {}
+  for config, group in groups.items():
+    for record in group:
+      name = f"{config}, seed {record['seed']}"
+      if name in runs:
+        raise UsageError(
+          f"output wants the terms of two records of {name}, expected one"
+        )
+      runs[name] = record
+  return terms.panels(runs, terms.published(results))
 
 
 # Caption, what is drawn, and what draws it.
@@ -415,7 +358,7 @@ _FIGURES: dict[str, tuple[str, Callable, Callable[..., Figure]]] = {
   "terms": (
     "Counting accuracy, ELBO and its terms on the validation images",
     _panels_of_terms,
-    functools.partial(charts.curves, limits=_CLOSER),
+    functools.partial(charts.curves, limits=terms.LIMITS),
   ),
 }
 

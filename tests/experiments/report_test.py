@@ -245,7 +245,14 @@ def test_terms_without_what_others_published(terms):
 
 @pytest.mark.parametrize(
   ("text", "expected"),
-  [("{", "published.json, no JSON"), ('{"loss": {}}', "with loss, expected")],
+  [
+    ("{", "published.json, no JSON"),
+    ('{"loss": {}}', "with loss, expected"),
+    ("[]", "expected an object of objects"),
+    ('{"ELBO, nats": 600}', "expected an object of objects"),
+    ('{"ELBO, nats": {"theirs": "x"}}', "theirs: 'x', expected a number"),
+    ('{"ELBO, nats": {"theirs": {"a": 1}}}', "iterations to numbers"),
+  ],
 )
 def test_bad_published_numbers(terms, text, expected, capsys):
   (terms / "results" / "published.json").write_text(text)
@@ -253,6 +260,17 @@ def test_bad_published_numbers(terms, text, expected, capsys):
   error = capsys.readouterr().err
   assert error.count("\n") == 1
   assert expected in error
+
+
+def test_terms_of_the_same_run_twice(terms, capsys):
+  records = terms / "results" / "ours.jsonl"
+  (terms / "results" / "longer.jsonl").write_text(records.read_text())
+  document = terms / "RESULTS.md"
+  document.write_text(
+    document.read_text().replace("ours.jsonl", "ours.jsonl longer.jsonl")
+  )
+  assert run_report(terms) == 2
+  assert "two records of default, seed 0" in capsys.readouterr().err
 
 
 def test_check(folder, capsys):
