@@ -63,7 +63,8 @@ def run(
     argv: the command line; by default this process's.
 
   Returns:
-    0, or what `main` returned; 2 after bad input, or 1 if memory is short or a
+    0, or what `main` returned; 141 if nobody reads the output any more, as a
+    shell says it of others; 2 after bad input, or 1 if memory is short or a
     disk is full, read-only or broken, which is reported in one line on stderr.
   """
   logging.basicConfig(format="%(message)s")
@@ -71,13 +72,11 @@ def run(
   argv = list(sys.argv if argv is None else argv)
   flag_values = flags.FlagValues()
   define_flags(flag_values)
-  if any(argument in ("--help", "-help", "-h") for argument in argv[1:]):
-    print(doc)
-    for group in _GROUPS:
-      if group_help := flag_values.module_help(group):
-        print(group_help)
-    return 0
   try:
+    if any(argument in ("--help", "-help", "-h") for argument in argv[1:]):
+      helps = (doc, *map(flag_values.module_help, _GROUPS))
+      print("\n".join(text for text in helps if text), flush=True)
+      return 0
     try:
       positional = flag_values(argv)[1:]
     except UnicodeDecodeError as error:
@@ -87,6 +86,11 @@ def run(
     return main(flag_values) or 0
   except KeyboardInterrupt:
     return 130
+  except BrokenPipeError:
+    # Who read the output, as `head` does, has seen enough: nobody is to be
+    # told, neither of this nor, at exit, of what could not be flushed.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
   except _OUT_OF_MEMORY as error:
     _say(argv, f"out of memory: {error}")
     return 1

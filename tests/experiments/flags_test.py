@@ -2,6 +2,9 @@
 
 import dataclasses
 import pathlib
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -160,3 +163,15 @@ def test_help_shows_the_flags_in_groups(binary, flag, capsys):
   positions = [out.index(f"\n{group}:\n") for group in groups]
   assert positions == sorted(positions)
   assert f"--{flag}" in out
+
+
+def test_help_that_nobody_reads_to_its_end():
+  process = subprocess.Popen(
+    [sys.executable, "-m", "experiments.train", "--help"],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  process.stdout.close()  # as `head` does
+  assert process.wait() == 128 + signal.SIGPIPE
+  assert process.stderr.read() == ""
