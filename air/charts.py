@@ -1,13 +1,16 @@
-"""Charts that compare runs. Like `air.figures`, which saves them, matplotlib's.
+"""The charts: numbers over axes. Saved by `air.figures`, as all of matplotlib.
 
 They are made without pyplot, which needs a backend and keeps what it makes.
 """
 
 import itertools
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib import lines
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -16,6 +19,101 @@ _COLOURS = (
   "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000",
 )  # fmt: skip
 _LINE_STYLES = ("-", "--", ":", "-.")
+# Blue and vermilion of Okabe and Ito, which colour-blind readers tell apart.
+_SUCCESS_COLOUR, _FAILURE_COLOUR = "#0072B2", "#D55E00"
+# All eight of theirs, and grey.
+_ESTIMATOR_COLOURS = (
+  *("#000000", "#E69F00", "#56B4E9", "#009E73"),
+  *("#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#999999"),
+)
+
+
+def accuracy_curve(evaluations: Sequence[Mapping]) -> Figure:
+  """The counting accuracy on held-out images over the iterations.
+
+  Args:
+    evaluations: as in `metrics.jsonl`, with `iteration`, `count_accuracy` and
+      `count_accuracy_mode`.
+  """
+  figure = Figure(figsize=(6, 4), layout="constrained")
+  axis = figure.subplots()
+  iterations = [e["iteration"] for e in evaluations]
+  for key, label in (
+    ("count_accuracy", "n sampled from q(n|x)"),
+    ("count_accuracy_mode", "most probable n"),
+  ):
+    axis.plot(
+      iterations, [e[key] for e in evaluations], marker="o", ms=3, label=label
+    )
+  axis.set(
+    xlabel="iteration",
+    ylabel="counting accuracy (validation)",
+    ylim=(0.0, 1.02),
+  )
+  axis.grid(alpha=0.3)
+  axis.legend(loc="lower right")
+  return figure
+
+
+class Curve(NamedTuple):
+  """The counting accuracy of a run while it trained.
+
+  Attributes:
+    iterations: of the evaluations.
+    accuracies: at the evaluations.
+    succeeded: whether the run did, in the end.
+  """
+
+  iterations: Sequence[int]
+  accuracies: Sequence[float]
+  succeeded: bool
+
+
+def accuracy_curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
+  """The curves of all runs and their median, a panel per configuration.
+
+  Args:
+    panels: the runs of each configuration, at least one.
+  """
+  columns = min(len(panels), 3)
+  rows = -(-len(panels) // columns)
+  figure = Figure(
+    figsize=(1.0 + 4.0 * columns, 0.5 + 3.2 * rows), layout="constrained"
+  )
+  axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
+  styles: dict[bool, dict[str, Any]] = {
+    True: {"color": _SUCCESS_COLOUR, "linestyle": "-", "linewidth": 0.8},
+    False: {"color": _FAILURE_COLOUR, "linestyle": "--", "linewidth": 0.8},
+  }
+  median_style: dict[str, Any] = {"color": "black", "linewidth": 1.6}
+  for axis, (name, curves) in zip(axes.flat, panels.items(), strict=False):
+    by_iteration: dict[int, list[float]] = {}
+    for curve in curves:
+      axis.plot(curve.iterations, curve.accuracies, **styles[curve.succeeded])
+      for i, accuracy in zip(curve.iterations, curve.accuracies, strict=True):
+        by_iteration.setdefault(i, []).append(accuracy)
+    iterations = sorted(by_iteration)
+    medians = [np.median(by_iteration[i]) for i in iterations]
+    axis.plot(iterations, medians, **median_style)
+    succeeded = sum(curve.succeeded for curve in curves)
+    title = textwrap.fill(name.replace(",", ", "), 48)
+    axis.set_title(f"{title}\n{succeeded} of {len(curves)}", fontsize=10)
+    axis.set(xlabel="iteration", ylim=(0.0, 1.02))
+    axis.grid(alpha=0.3)
+  for axis in axes.flat[len(panels) :]:
+    axis.set_axis_off()
+  for axis in axes[:, 0]:
+    axis.set_ylabel("counting accuracy (validation)")
+  handles = [
+    lines.Line2D([], [], label=label, **style)
+    for label, style in (
+      ("success", styles[True]),
+      ("failure", styles[False]),
+      ("median", median_style),
+    )
+  ]
+  figure.legend(handles=handles, loc="outside lower center", ncols=3)
+  return figure
 
 
 def curves(
@@ -120,4 +218,63 @@ def heat_maps(
   figure.colorbar(
     image, ax=axes, format=lambda share, _: f"{100 * share:.0f} %"
   )
+  return figure
+
+
+def gradient_variances(records: Sequence[Mapping]) -> Figure:
+  """The variance of the gradient at the checkpoints, by group of parameters.
+
+  Args:
+    records: of `experiments.gradient_variance`.
+  """
+  iterations = sorted({record["iteration"] for record in records})
+  groups = list(records[0]["groups"])
+  estimators = list(dict.fromkeys(record["estimator"] for record in records))
+  figure = Figure(figsize=(1.0 + 4.0 * len(groups), 4.5), layout="constrained")
+  axes = figure.subplots(1, len(groups), sharey=True)
+  styles = {"drawn": ("-", "o"), "fixed": (":", "s")}
+  palette = itertools.cycle(_ESTIMATOR_COLOURS)
+  colours = dict(zip(estimators, palette, strict=False))
+  positions = np.arange(len(iterations))
+  # Side by side, so that equal variances do not hide each other.
+  offsets = np.linspace(-0.25, 0.25, len(estimators))
+  for axis, group in zip(axes, groups, strict=True):
+    for offset, (estimator, colour) in zip(
+      offsets, colours.items(), strict=True
+    ):
+      for minibatch, (line, marker) in styles.items():
+        variances = {
+          record["iteration"]: record["groups"][group]["variance_mean"]
+          for record in records
+          if record["estimator"] == estimator
+          and record["minibatch"] == minibatch
+        }
+        axis.plot(
+          positions + offset,
+          [variances[i] for i in iterations],
+          color=colour,
+          linestyle=line,
+          marker=marker,
+          ms=4,
+        )
+    axis.set_xticks(positions, [f"{i:,}" for i in iterations])
+    axis.set(
+      yscale="log",
+      title=group,
+      xlabel="iteration",
+      xlim=(-0.5, len(iterations) - 0.5),
+    )
+    axis.grid(alpha=0.3)
+  axes[0].set_ylabel("variance per parameter, mean")
+  handles = [
+    lines.Line2D([], [], color=colour, label=estimator)
+    for estimator, colour in colours.items()
+  ]
+  handles += [
+    lines.Line2D(
+      [], [], color="grey", ls=line, marker=marker, label=f"minibatch {name}"
+    )
+    for name, (line, marker) in styles.items()
+  ]
+  figure.legend(handles=handles, loc="outside lower center", ncols=5)
   return figure

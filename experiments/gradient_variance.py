@@ -35,7 +35,7 @@ import tensorflow as tf
 import tqdm
 from absl import flags
 
-from air import figures, files, noise
+from air import charts, figures, files, noise
 from air.gradients import RunningMoments, parameter_groups
 from air.training import Trainer
 from experiments import evaluate, launcher, runs
@@ -374,7 +374,7 @@ def main(flag_values: flags.FlagValues) -> int:
     "".join(json.dumps(record) + "\n" for record in records),
   )
   figures.save(
-    figures.gradient_variances(records), out / "gradient_variance.png"
+    charts.gradient_variances(records), out / "gradient_variance.png"
   )
   wrong = disagreements(records)
   if wrong:

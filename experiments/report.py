@@ -316,15 +316,15 @@ _TABLES: dict[str, Callable[[_Groups, float], str]] = {
 
 def _panels_of_curves(
   groups: _Groups, threshold: float, results: pathlib.Path
-) -> dict[str, list[figures.Curve]]:
+) -> dict[str, list[charts.Curve]]:
   """Returns the curves of the runs of each configuration."""
   del results
-  panels: dict[str, list[figures.Curve]] = {}
+  panels: dict[str, list[charts.Curve]] = {}
   for config, group in groups.items():
     for record in group:
       curve = records.series(record, "count_accuracy_mode")
       panels.setdefault(config, []).append(
-        figures.Curve(
+        charts.Curve(
           list(curve), list(curve.values()), _succeeded(record, threshold)
         )
       )
@@ -353,7 +353,7 @@ _FIGURES: dict[str, tuple[str, Callable, Callable[..., Figure]]] = {
   "curves": (
     "Accuracy of the most probable count on the validation images",
     _panels_of_curves,
-    figures.accuracy_curves,
+    charts.accuracy_curves,
   ),
   "terms": (
     "Counting accuracy, ELBO and its terms on the validation images",

@@ -164,7 +164,7 @@ class Recorder:
 
   def draw(self) -> None:
     """Draws the figures, and writes objects for TensorBoard's projector."""
-    from air import figures  # now: a run needs no matplotlib to start
+    from air import charts, figures  # now: a run needs no matplotlib to start
 
     iteration = int(self._trainer.iteration.numpy())
     seed = self._run.air.training.seed
@@ -183,7 +183,7 @@ class Recorder:
     figures.save(scan_policy, folder / "scan_policy.png")
     counted = [e for e in self.evaluations if "count_accuracy" in e]
     if counted:
-      curve = figures.accuracy_curve(counted)
+      curve = charts.accuracy_curve(counted)
       figures.save(curve, folder / "accuracy.png")
 
   def close(self) -> None:

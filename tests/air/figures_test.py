@@ -7,7 +7,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from PIL import Image
 
-from air import figures, transformer
+from air import charts, figures, transformer
 from air.cell import CellOutput
 from air.model import AIROutput
 
@@ -158,62 +158,6 @@ def test_the_box_surrounds_what_is_painted():
   assert x1 - 1 < columns.max() + 1 <= x1
 
 
-def test_accuracy_curve():
-  evaluations = [
-    {"iteration": i, "count_accuracy": a, "count_accuracy_mode": m, "elbo": 1}
-    for i, a, m in [(0, 0.2, 0.3), (100, 0.5, 0.6), (200, 0.9, 0.95)]
-  ]
-  figure = figures.accuracy_curve(evaluations)
-  (axis,) = figure.axes
-  sampled, mode = axis.lines
-  for line, values in (
-    (sampled, [0.2, 0.5, 0.9]),
-    (mode, [0.3, 0.6, 0.95]),
-  ):
-    np.testing.assert_array_equal(line.get_xdata(), [0, 100, 200])
-    np.testing.assert_array_equal(line.get_ydata(), values)
-  low, high = axis.get_ylim()
-  assert low == 0.0
-  assert high >= 1.0
-  labels = [text.get_text() for text in axis.get_legend().get_texts()]
-  assert labels == ["n sampled from q(n|x)", "most probable n"]
-
-
-class TestAccuracyCurves:
-  @pytest.fixture
-  def axes(self):
-    curves = [
-      figures.Curve([0, 10, 20], [0.2, 0.6, 1.0], True),
-      figures.Curve([0, 10, 20], [0.2, 0.3, 0.4], False),
-      figures.Curve([0, 10], [0.5, 0.5], False),
-    ]
-    panels = {f"configuration {i}": curves[: 1 + i % 3] for i in range(5)}
-    return figures.accuracy_curves(panels).axes
-
-  def test_a_panel_for_each_configuration(self, axes):
-    assert [axis.get_title() for axis in axes[:5]] == [
-      f"configuration {i}\n1 of {1 + i % 3}" for i in range(5)
-    ]
-    assert not axes[5].axison
-
-  def test_a_line_for_each_run_and_the_median(self, axes):
-    *runs, median = axes[2].lines
-    assert [list(line.get_ydata()) for line in runs] == [
-      [0.2, 0.6, 1.0],
-      [0.2, 0.3, 0.4],
-      [0.5, 0.5],
-    ]
-    np.testing.assert_array_equal(median.get_xdata(), [0, 10, 20])
-    np.testing.assert_allclose(median.get_ydata(), [0.2, 0.5, 0.7])
-
-  def test_failures_differ_in_colour_and_in_line(self, axes):
-    success, *failures, median = axes[2].lines
-    for line in failures:
-      assert line.get_color() == failures[0].get_color()
-      assert line.get_color() not in (success.get_color(), median.get_color())
-      assert line.get_linestyle() != success.get_linestyle()
-
-
 def by_image(windows):
   return np.swapaxes(windows, 0, 1)
 
@@ -331,7 +275,7 @@ class TestFiles:
     }
     for name, figure in (
       ("progress", figures.progress(output, 0.5)),
-      ("accuracy", figures.accuracy_curve([evaluation])),
+      ("accuracy", charts.accuracy_curve([evaluation])),
       ("scan", figures.scan_policy(by_image(output.steps.window), COUNTS)),
     ):
       path = tmp_path / "figures" / f"{name}.png"
@@ -361,30 +305,3 @@ class TestFiles:
     assert rgb.shape == (50, 100, 3)
     assert rgb.dtype == np.uint8
     assert np.all(rgb == [255, 0, 0])
-
-
-def test_gradient_variances_of_each_estimator_and_group():
-  variances = {"marginal": 1e-3, "reinforce": 1.0}
-  records = [
-    {
-      "iteration": iteration,
-      "minibatch": minibatch,
-      "estimator": estimator,
-      "groups": {
-        "decoder": {"variance_mean": variance},
-        "rest": {"variance_mean": 10.0 * variance},
-      },
-    }
-    for iteration in (1_000, 0)
-    for minibatch in ("drawn", "fixed")
-    for estimator, variance in variances.items()
-  ]
-  axes = figures.gradient_variances(records).axes
-  assert [axis.get_title() for axis in axes] == ["decoder", "rest"]
-  for axis, factor in zip(axes, (1.0, 10.0), strict=True):
-    assert axis.get_yscale() == "log"
-    ticks = [label.get_text() for label in axis.get_xticklabels()]
-    assert ticks == ["0", "1,000"]
-    drawn = [line.get_ydata()[1] for line in axis.lines]
-    expected = [factor * v for v in variances.values() for _ in range(2)]
-    assert drawn == pytest.approx(expected)
