@@ -34,8 +34,46 @@ _OTHERS = {
 # Within the scope of the original's model, which is named after its class.
 _SCOPED = re.compile(r"AIRCell/|lstm_initial_state_")
 _SCOPE = re.compile(r"(.+/)AIRCell/")
+# What the optimizers keep for a variable, in whatever scope they ran.
+_SLOT = re.compile(r"/RMSProp(_\d+)?$")
+_BASELINE = "BaselineMLP/"
+# Settings that the original saves along with its weights, by the last part of
+# their names, and ours; the others are of training alone.
+_SETTINGS = {
+  "canvas_multiplier": "canvas_multiplier",
+  "explore_eps": "presence_floor_final",
+  "transform_var_bias": "where_scale_bias",
+  "step_bias": "presence_bias",
+}
 
 ITERATION = "global_step"
+
+
+def _last(name: str) -> str:
+  return name.rsplit("/", 1)[-1]
+
+
+def iteration(original: Mapping[str, np.ndarray]) -> int | None:
+  """Returns the iteration, of variables of the original; None: it is not there.
+
+  Args:
+    original: its names to arrays.
+  """
+  found = (int(v) for name, v in original.items() if _last(name) == ITERATION)
+  return max(found, default=None)
+
+
+def settings(original: Mapping[str, np.ndarray]) -> dict[str, float]:
+  """Returns the settings that variables of the original hold, by our names.
+
+  Args:
+    original: its names to arrays.
+  """
+  return {
+    _SETTINGS[_last(name)]: float(value)
+    for name, value in original.items()
+    if _last(name) in _SETTINGS and np.ndim(value) == 0
+  }
 
 
 def names(model: AIRModel, variables: Iterable[tf.Variable]) -> list[str]:
@@ -76,8 +114,9 @@ def convert(
   """Returns variables of the original, or gradients in them, as ours.
 
   Args:
-    original: its names to arrays. The iteration and what optimizers keep for a
-      variable (named VARIABLE/...) may be among them.
+    original: its names to arrays. Besides weights, it may have all else that a
+      TensorFlow 1 Saver finds there: numbers, such as the iteration, the
+      learning rate and those of `settings`, and what optimizers keep.
     wanted: names of ours, see `names`.
     forget_bias: what the original adds to the forget gate and we keep in the
       bias; 0 for gradients.
@@ -102,11 +141,13 @@ def convert(
       f"checkpoint lacks {', '.join(missing)}; expected one of the blog's"
       " original code"
     )
-  of_optimizers = tuple(f"{name}/" for name in needed)
   unknown = sorted(
     name
-    for name in set(original) - needed - {ITERATION}
-    if not name.startswith(of_optimizers)
+    for name, value in original.items()
+    if name not in needed
+    and np.ndim(value)  # a weight has axes
+    and not _SLOT.search(name)
+    and not name.startswith(_BASELINE)  # a model may do without
   )
   if unknown:
     raise CheckpointError(

@@ -5,10 +5,12 @@ r"""Turns a checkpoint of the blog's original code into a run of ours.
   python -m experiments.evaluate --run_dir=runs/original
 
 Reads a checkpoint of TensorFlow 1. The flags are those of experiments.train,
-by default as in configs/blog_code.flags; sizes that differ there, and the
-images, are to be given. What the original's optimizers kept is left out.
+by default as in configs/blog_code.flags; sizes and settings that differ there,
+and the images, are to be given. What the original's optimizers kept is left
+out.
 """
 
+import math
 import pathlib
 import sys
 
@@ -74,12 +76,18 @@ def main(flag_values: flags.FlagValues) -> None:
   variables = read(path)
   iteration = flag_values.checkpoint_iteration
   if iteration is None:
-    if blog_code.ITERATION not in variables:
+    iteration = blog_code.iteration(variables)
+  if iteration is None:
+    raise UsageError(
+      f"checkpoint is {path}, which holds no {blog_code.ITERATION}; expected"
+      " its iteration as --checkpoint_iteration"
+    )
+  for name, value in blog_code.settings(variables).items():
+    if not math.isclose(flag_values[name].value, value, rel_tol=1e-6):
       raise UsageError(
-        f"checkpoint is {path}, which holds no {blog_code.ITERATION}; expected"
-        " its iteration as --checkpoint_iteration"
+        f"{name} is {flag_values[name].value}, expected {value:g}, with which"
+        f" {path} was trained"
       )
-    iteration = int(variables[blog_code.ITERATION])
   dataset = runs.load_dataset(
     configuration.data_config(flag_values), flag_values.data_cache
   )

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -35,18 +36,29 @@ def fixture():
 
 @pytest.fixture
 def variables(fixture):
-  """What a checkpoint of the original holds."""
+  """What the original's Saver writes: all of its graph's variables.
+
+  The optimizers ran in a scope of their own.
+  """
   weights = {
     name.removeprefix("var/"): value
     for name, value in fixture.items()
     if name.startswith("var/")
   }
   slots = {
-    f"{name}/RMSProp{suffix}": np.zeros_like(value)
+    f"loss/{name}/RMSProp{suffix}": np.zeros_like(value)
     for name, value in weights.items()
     for suffix in ("", "_1", "_2")
   }
-  return {**weights, **slots, "global_step": np.int64(ITERATION)}
+  numbers = {
+    "M/canvas_multiplier": np.float32(0.5),
+    "M/explore_eps": np.float32(1e-3),
+    "loss/learning_rate": np.float32(1e-4),
+    "loss/KL_divergence/num_steps_prior/value": np.float64(0.25),
+    "use_prior": np.bool_(True),
+    "loss/global_step": np.int64(ITERATION),
+  }
+  return {**weights, **slots, **numbers}
 
 
 def write(folder, variables):
@@ -137,9 +149,9 @@ def without(*names):
   return change
 
 
-def also(name):
+def also(name, value):
   def change(variables):
-    variables[name] = np.zeros(3, np.float32)
+    variables[name] = value
 
   return change
 
@@ -151,7 +163,7 @@ BAD = {
     f"--checkpoint lacks {WHERE}/w, lstm/w_gates; expected",
   ),
   "unknown": (
-    also("M/AIRCell/Encoder_2/MLP/linear/w"),
+    also("M/AIRCell/Encoder_2/MLP/linear/w", np.zeros(3, np.float32)),
     [],
     "--checkpoint holds M/AIRCell/Encoder_2/MLP/linear/w, which",
   ),
@@ -161,8 +173,23 @@ BAD = {
     "AIRCell/ParametrisedGaussian/linear/w of shape [8, 10], expected [8, 12]"
     " (our cell/what_head/mlp/linear_0/w)",
   ),
+  "brightness": (
+    also("M/canvas_multiplier", np.float32(1.0)),
+    [],
+    "--canvas_multiplier is 0.5, expected 1, with which",
+  ),
+  "exploration": (
+    lambda variables: None,
+    ["--presence_floor_final=0.01"],
+    "--presence_floor_final is 0.01, expected 0.001, with which",
+  ),
+  "bias": (
+    also("M/step_bias", np.float32(0.0)),
+    [],
+    "--presence_bias is 0.75, expected 0, with which",
+  ),
   "no iteration": (
-    without("global_step"),
+    without("loss/global_step"),
     [],
     "expected its iteration as --checkpoint_iteration",
   ),
@@ -187,15 +214,20 @@ def test_what_is_no_checkpoint_of_the_original(
 def test_another_scope_and_an_iteration_that_is_given(
   call, variables, images, tmp_path
 ):
-  """The scope is the name of the class of the original's model."""
-  del variables["global_step"]
+  """The scope is the name of the class of the original's model.
+
+  The optimizers' scope has had several names; and where n is summed over, the
+  baseline is not needed.
+  """
+  del variables["loss/global_step"]
   renamed = {
-    f"Other/{name[2:]}" if name.startswith("M/") else name: value
+    re.sub("^loss/", "grad/", re.sub("M/", "Other/", name)): value
     for name, value in variables.items()
   }
   run_dir = tmp_path / "run"
   prefix = write(tmp_path, renamed)
   arguments = [f"--checkpoint={prefix}", "--checkpoint_iteration=7", *SIZES]
+  arguments.append("--estimator=marginal")
   arguments += [f"--run_dir={run_dir}", f"--data={images}"]
   assert call(import_blog_checkpoint, *arguments) == 0
   [saved] = checkpoints.find(run_dir / "checkpoints")
