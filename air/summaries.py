@@ -166,17 +166,16 @@ def read_scalars(
   """
   wanted = set(tags)
   scalars: dict[str, dict[int, float]] = {}
-  for file in sorted(path.glob(EVENT_FILES)) if path.is_dir() else [path]:
-    for event in event_file_loader.EventFileLoader(str(file)).Load():
-      for value in event.summary.value:
-        if value.tag not in wanted:
-          continue
-        array = tensor_util.make_ndarray(value.tensor)
-        if array.size == 1:
-          series = scalars.setdefault(value.tag, {})
-          while series and next(reversed(series)) >= event.step:
-            series.popitem()
-          series[event.step] = float(array.item())
+  for event in _events(path):
+    for value in event.summary.value:
+      if value.tag not in wanted:
+        continue
+      array = tensor_util.make_ndarray(value.tensor)
+      if array.size == 1:
+        series = scalars.setdefault(value.tag, {})
+        while series and next(reversed(series)) >= event.step:
+          series.popitem()
+        series[event.step] = float(array.item())
   return scalars
 
 
@@ -184,10 +183,25 @@ def has_hparams(run_dir: pathlib.Path) -> bool:
   """Returns whether a run's event files hold what `hparams` writes."""
   return any(
     value.tag == hparams_metadata.SESSION_START_INFO_TAG
-    for file in sorted(run_dir.glob(EVENT_FILES))
-    for event in event_file_loader.EventFileLoader(str(file)).Load()
+    for event in _events(run_dir)
     for value in event.summary.value
   )
+
+
+def _events(path: pathlib.Path) -> Iterator[Any]:
+  """Returns the events of a file, or of all event files in a folder.
+
+  Args:
+    path: of the file or the folder.
+
+  Raises:
+    OSError: if a file cannot be read.
+  """
+  found = sorted(path.glob(EVENT_FILES)) if path.is_dir() else [path]
+  for file in found:
+    if file.is_file():
+      with files.tensorflow_errors(file):
+        yield from event_file_loader.EventFileLoader(str(file)).Load()
 
 
 def schedule_scalars(trainer: Trainer) -> dict[str, float]:

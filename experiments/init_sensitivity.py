@@ -13,19 +13,20 @@ experiments.train hold for all runs.
 Writes OUT/init_sensitivity.png and .json, means over the seeds on the test
 images: the counting accuracy of sampled n, and two ways to collapse, the share
 of the images with objects that get no step, and the share of those with fewer
-objects than steps that get all steps.
+objects than steps that get all steps. These are of the runs that came to their
+end; the share of those that did not, as they diverge, is the fourth.
 """
 
 import itertools
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from absl import flags
 
 from air import charts, figures, files
-from experiments import configuration, launcher, records, sweep
+from experiments import configuration, launcher, plan, records, sweep
 from experiments.launcher import UsageError
 
 # Flags of experiments.train and the values by default.
@@ -38,6 +39,7 @@ _MEASURES = {
   "count_accuracy": "right counts",
   "zero_steps": "zero steps",
   "all_steps": "all steps",
+  "no_end": "no end",
 }
 
 
@@ -51,8 +53,9 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   flags.DEFINE_string(
     "config",
     "blog",
-    "name of a flagfile in experiments/configs, or path of a .flags file; with"
-    " --where_init=code, without which there is no where_scale_bias",
+    "name of a flagfile in experiments/configs, or path of a .flags file,"
+    " perhaps with settings (see experiments.sweep); with --where_init=code,"
+    " without which there is no where_scale_bias",
     **options,
   )
   flags.DEFINE_list(
@@ -71,6 +74,8 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def axes(flag_values: flags.FlagValues) -> dict[str, Sequence[Any]]:
   """Returns the values of each setting that differs between the runs."""
   values = {"estimator": flag_values.estimators}
+  if not values["estimator"]:
+    raise UsageError("estimators is empty, expected names of estimators")
   for name in _GRID:
     values[name] = flag_values[f"{name}_grid"].value
     if not values[name]:
@@ -81,7 +86,8 @@ def axes(flag_values: flags.FlagValues) -> dict[str, Sequence[Any]]:
 def _config(base: str, variant: Mapping[str, Any]) -> str:
   """Returns the name under which the sweep has a variant."""
   settings = {"where_init": "code", **variant}
-  return f"{base}:" + ",".join(f"{k}={v}" for k, v in settings.items())
+  separator = "," if ":" in base else ":"
+  return base + separator + ",".join(f"{k}={v}" for k, v in settings.items())
 
 
 def measure(record: Mapping[str, Any]) -> dict[str, float | None]:
@@ -92,16 +98,17 @@ def measure(record: Mapping[str, Any]) -> dict[str, float | None]:
   """
   end = records.end(record)
   if end is None:
-    return dict.fromkeys(_MEASURES)
+    return {**dict.fromkeys(_MEASURES), "no_end": 1.0}
   return {
     "count_accuracy": end["count_accuracy"],
     "zero_steps": records.zero_steps(end),
     "all_steps": records.all_steps(end),
+    "no_end": 0.0,
   }
 
 
 def average(
-  variants: Sequence[Mapping[str, Any]], runs: Iterable[Mapping[str, Any]]
+  variants: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, Any]]
 ) -> np.ndarray:
   """Returns the means of the measures over the seeds.
 
@@ -110,18 +117,15 @@ def average(
     runs: settings and measures of each run.
 
   Returns:
-    `[V, M]`; NaN where no run came to its end.
+    `[V, M]`; NaN where no run has the measure.
   """
-  ended = [run for run in runs if run["count_accuracy"] is not None]
   means = np.full([len(variants), len(_MEASURES)], np.nan)
   for mean, variant in zip(means, variants, strict=True):
-    of_seeds = [
-      [run[name] for name in _MEASURES]
-      for run in ended
-      if variant.items() <= run.items()
-    ]
-    if of_seeds:
-      mean[:] = np.mean(of_seeds, axis=0)
+    of_seeds = [run for run in runs if variant.items() <= run.items()]
+    for m, name in enumerate(_MEASURES):
+      known = [run[name] for run in of_seeds if run[name] is not None]
+      if known:
+        mean[m] = np.mean(known)
   return means
 
 
@@ -155,6 +159,7 @@ def draw(
 def main(flag_values: flags.FlagValues) -> int:
   """Trains what is not trained yet, then draws; returns the exit status."""
   values = axes(flag_values)
+  plan.flags_of(flag_values.config, [], "config")  # says so if there is none
   variants = [
     dict(zip(values, combination, strict=True))
     for combination in itertools.product(*values.values())

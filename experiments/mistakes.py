@@ -223,7 +223,10 @@ def main(flag_values: flags.FlagValues) -> None:
     },
   )
   print(f"numbers: {numbers}")
-  if pictures:
+  if not pictures:
+    figure.unlink(missing_ok=True)  # of an earlier iteration
+    print("figure:  none, for nothing is wrong")
+  else:
     shown = slice(flag_values.num_shown)
     titles = [
       f"{m['true']} taken for {m['inferred']}, q({m['true']}) ="

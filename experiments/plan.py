@@ -168,12 +168,15 @@ def make(
   return sweep
 
 
-def flags_of(config: str, given: Sequence[str]) -> list[str]:
+def flags_of(
+  config: str, given: Sequence[str], flag: str = "configs"
+) -> list[str]:
   """Returns the flags of `experiments.train` of a configuration.
 
   Args:
     config: see `make`.
     given: flags that come before the configuration's own settings.
+    flag: that it is from, for messages.
 
   Raises:
     UsageError: if there is no such flagfile, or a setting is none.
@@ -181,17 +184,17 @@ def flags_of(config: str, given: Sequence[str]) -> list[str]:
   name, colon, settings = config.partition(":")
   path = _FLAGFILES / f"{name}.flags"
   if name.endswith(".flags"):
-    path = launcher.expanded("configs", name)
+    path = launcher.expanded(flag, name)
   if not path.is_file():
     names = ", ".join(sorted(p.stem for p in _FLAGFILES.glob("*.flags")))
     raise UsageError(
-      f"configs holds {config!r}, expected {names} or the path of a .flags"
+      f"{flag} holds {config!r}, expected {names} or the path of a .flags"
       " file, then perhaps :NAME=VALUE,..."
     )
   own = re.split(r",(?=\w+=)", settings) if colon else []
   if not all(re.match(r"\w+=", setting) for setting in own):
     raise UsageError(
-      f"configs holds {config!r}, expected NAME=VALUE,... after the colon"
+      f"{flag} holds {config!r}, expected NAME=VALUE,... after the colon"
     )
   return [
     f"--flagfile={path.resolve()}",

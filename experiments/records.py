@@ -32,7 +32,16 @@ from experiments.launcher import UsageError
 # The sampled counting accuracy from which on a run is a success.
 SUCCESS = 0.98
 _PERCENTAGES = (90, 95, 98)
-_KEYS = {"config", "seed", "evaluations", "iterations_to", "failure"}
+_KEYS = {
+  *("config", "seed", "evaluations", "failure"),
+  *("iterations_to", "seconds_to"),
+}
+_KEYS_OF_EVALUATION = {"iteration", "split"}
+# Of the evaluation on test images, where their counts are known.
+_KEYS_OF_END = {
+  *("elbo", "count_accuracy", "count_accuracy_mode"),
+  *("count_accuracy_per_count", "count_confusion"),
+}
 
 
 def make(
@@ -181,13 +190,29 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
       record = json.loads(line)
     except ValueError:
       record = None
-    if not isinstance(record, dict) or not record.keys() >= _KEYS:
+    if not _is_record(record):
       raise UsageError(
         f"{path}, line {number} is not a record of a run; expected what"
         " experiments.sweep writes"
       )
     records.append(record)
   return records
+
+
+def _is_record(record: Any) -> bool:
+  """Returns whether what stands in a line is a record, as far as it is used."""
+  if not isinstance(record, dict) or not record.keys() >= _KEYS:
+    return False
+  reached = [record["iterations_to"], record["seconds_to"]]
+  if not all(isinstance(r, dict) and r.keys() >= {"98"} for r in reached):
+    return False
+  evaluations = record["evaluations"]
+  if not isinstance(evaluations, list) or not all(
+    isinstance(e, dict) and e.keys() >= _KEYS_OF_EVALUATION for e in evaluations
+  ):
+    return False
+  found = end(record)
+  return found is None or found.keys() >= _KEYS_OF_END
 
 
 def update(path: pathlib.Path, records: Iterable[Mapping[str, Any]]) -> None:

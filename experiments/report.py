@@ -74,10 +74,7 @@ def main(flag_values: flags.FlagValues) -> int:
   """Brings the document up to date, or checks whether it is."""
   output = launcher.expanded("output", flag_values.output)
   results = launcher.expanded("results", flag_values.results)
-  before = ""
-  if output.is_file():
-    # What is not text has no blocks.
-    before = output.read_text(encoding="utf-8", errors="replace")
+  before = _document(output) if output.is_file() else ""
   blocks = len(_BLOCK.findall(before))
   if not blocks == before.count(_OPEN) == before.count(_CLOSE) > 0:
     raise UsageError(
@@ -90,6 +87,10 @@ def main(flag_values: flags.FlagValues) -> int:
     kind, groups, threshold, stem = _read(match[2], results)
     if kind in _FIGURES:
       path = results / "figures" / f"{kind}-{stem}.png"
+      if path in drawn:
+        raise UsageError(
+          f"output has two blocks '{kind}' whose figure is {path}; expected one"
+        )
       caption, panels_of, draw = _FIGURES[kind]
       panels = panels_of(groups, threshold, results)
       drawn[path] = functools.partial(draw, panels)
@@ -113,6 +114,16 @@ def main(flag_values: flags.FlagValues) -> int:
   files.write_text(output, after)
   print(f"{output}: {blocks} blocks, {len(drawn)} figures")
   return 0
+
+
+def _document(path: pathlib.Path) -> str:
+  """Returns the text of a document, its ends of lines as they are."""
+  try:
+    return path.read_bytes().decode("utf-8")
+  except UnicodeDecodeError as error:
+    raise UsageError(
+      f"output is {path}, expected a document in UTF-8: {error}"
+    ) from error
 
 
 def _read(
@@ -154,6 +165,20 @@ def _read(
   return kind, groups, float(threshold[1]), stem
 
 
+def _by_run(groups: _Groups) -> dict[str, dict[str, Any]]:
+  """Returns the records by names of their runs, of which each has only one."""
+  runs: dict[str, dict[str, Any]] = {}
+  for config, group in groups.items():
+    for record in group:
+      name = f"{config}, seed {record['seed']}"
+      if name in runs:
+        raise UsageError(
+          f"output wants one block of two records of {name}, expected one"
+        )
+      runs[name] = record
+  return runs
+
+
 def _succeeded(record: dict[str, Any], threshold: float) -> bool:
   end = records.end(record)
   return end is not None and end["count_accuracy"] >= threshold / 100
@@ -192,6 +217,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _success(groups: _Groups, threshold: float) -> str:
   """Returns a row for each configuration."""
+  _by_run(groups)  # nothing counts twice
   header = [
     "configuration",
     "runs",
@@ -336,16 +362,7 @@ def _panels_of_terms(
 ) -> dict[str, dict[str, dict[int, float]]]:
   """Returns the terms of all runs, and what others published."""
   del threshold
-  runs: dict[str, dict[str, Any]] = {}
-  for config, group in groups.items():
-    for record in group:
-      name = f"{config}, seed {record['seed']}"
-      if name in runs:
-        raise UsageError(
-          f"output wants the terms of two records of {name}, expected one"
-        )
-      runs[name] = record
-  return terms.panels(runs, terms.published(results))
+  return terms.panels(_by_run(groups), terms.published(results))
 
 
 # Caption, what is drawn, and what draws it.

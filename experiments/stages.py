@@ -1,30 +1,34 @@
 r"""The blog post's figure at several stages of one run, side by side.
 
   python -m experiments.stages --run_dir=runs/default \
-    --iterations=1000,5000,10000
+    --iterations=0,8000,10000
 
 The same images at each of these checkpoints: inputs, canvases with glimpse
-boxes, glimpses. Training keeps the last --keep_checkpoints, every
---checkpoint_every iterations; iteration 0 is the weights before training.
+boxes, glimpses; and, as numbers, how many counts are right. Training keeps the
+last --keep_checkpoints, every --checkpoint_every iterations; iteration 0 is the
+weights before training.
 """
 
 import sys
 
 from absl import flags
 
-from air import figures, metrics
+from air import figures, files, metrics
 from air.evaluation import BATCH_SIZE, Evaluator
 from experiments import evaluate, launcher, runs
+
+_OUTPUTS = {"figure": "stages.png", "json": "stages.json"}
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
   """Defines this binary's flags."""
   options = {"flag_values": flag_values, "module_name": "run"}
   evaluate.define_checkpoints_flags(flag_values)
-  flags.DEFINE_string(
-    "figure", "", "where it goes; by default RUN_DIR/figures/stages.png",
-    **options,
-  )  # fmt: skip
+  for name, file_name in _OUTPUTS.items():
+    flags.DEFINE_string(
+      name, "", f"where it goes; by default RUN_DIR/figures/{file_name}",
+      **options,
+    )  # fmt: skip
   flags.DEFINE_integer(
     "num_images", 5, "in the figure", lower_bound=1, upper_bound=BATCH_SIZE,
     **options,
@@ -35,22 +39,28 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def main(flag_values: flags.FlagValues) -> None:
   """Draws the first validation images at each checkpoint."""
   run = runs.load(runs.folder_of(flag_values))
-  figure = launcher.output_file(
-    "figure", flag_values.figure or str(run.figures / "stages.png")
+  figure, numbers = (
+    launcher.output_file(
+      name, flag_values[name].value or str(run.figures / file_name)
+    )
+    for name, file_name in _OUTPUTS.items()
   )
   paths = evaluate.checkpoints_at(run, flag_values.iterations)
   split = evaluate.load_dataset_of(run, flag_values).validation
   split = split.first(BATCH_SIZE)
   outputs = {}
+  stages = []
   for iteration, path in paths.items():
     # As training drew them.
     output = Evaluator(evaluate.model_at(run, path)).infer(
       split.images, iteration, run.air.training.seed
     )
     title = f"iteration {iteration:,}"
+    accuracy = None
     if split.counts is not None:
       accuracy = metrics.count_accuracy(split.counts, output.num_steps)
       title += f": counts {accuracy:.1%} right"
+    stages.append({"iteration": iteration, "count_accuracy": accuracy})
     outputs[title] = output
     print(title, file=sys.stderr)
   figures.save(
@@ -59,7 +69,11 @@ def main(flag_values: flags.FlagValues) -> None:
     ),
     figure,
   )
-  print(f"figure: {figure}")
+  files.write_json(
+    numbers,
+    {"split": "validation", "num_images": len(split.images), "stages": stages},
+  )
+  print(f"figure:  {figure}\nnumbers: {numbers}")
 
 
 if __name__ == "__main__":

@@ -42,7 +42,8 @@ def panels(runs: Mapping[str, dict[str, Any]], published: _Published) -> Panels:
     runs: name to the record of a run, at least one.
     published: see the function of this name; its curves come last.
   """
-  last = max(e["iteration"] for r in runs.values() for e in r["evaluations"])
+  iterations = (e["iteration"] for r in runs.values() for e in r["evaluations"])
+  last = max(iterations, default=0)  # a run may have crashed at its start
   found: Panels = {
     title: {name: records.series(run, key) for name, run in runs.items()}
     for key, title in _TERMS.items()

@@ -65,6 +65,7 @@ def bad_files(tmp_path_factory, tiny_run, tiny_data):
   """A folder of things that are not what they should be."""
   folder = tmp_path_factory.mktemp("bad")
   (folder / "empty").mkdir()
+  (folder / "events" / "events.out.tfevents.1").mkdir(parents=True)
   (folder / "text.txt").write_text("not what you think")
   Image.new("L", (14, 14)).save(folder / "corrupt.png")
   content = (folder / "corrupt.png").read_bytes()
@@ -396,6 +397,14 @@ CASES = {
     "--out=NEW --seeds=1 --estimators=magic",
     "estimator=magic",
   ),
+  "init_sensitivity: no estimators": (
+    "--out=NEW --seeds=1 --estimators=",
+    "--estimators is empty, expected",
+  ),
+  "init_sensitivity: config": (
+    "--out=NEW --seeds=1 --config=nope",
+    "--config holds 'nope', expected",
+  ),
   "init_sensitivity: what the grid sets": (
     "--out=NEW --seeds=1 --presence_bias=1",
     "'presence_bias'",
@@ -409,6 +418,10 @@ CASES = {
   "compare: nothing logged": (
     "--runs=BAD/empty",
     "--runs holds 'BAD/empty', expected an event file, or a folder with",
+  ),
+  "compare: a folder by the name of a file": (
+    "--runs=BAD/events",
+    "--runs holds 'BAD/events', expected an event file, or a folder with",
   ),
   "compare: a run twice": ("--runs=a,b,a", "--runs is 'a,b,a'"),
   "compare: split": ("--runs=RUN --split=validation", "--split=validation"),
@@ -434,6 +447,10 @@ CASES = {
   "stages: figure is a folder": (
     "--run_dir=RUN --figure=BAD/empty",
     "--figure is 'BAD/empty', expected the name of a file",
+  ),
+  "stages: json is in a file": (
+    "--run_dir=RUN --json=BAD/text.txt/numbers.json",
+    "--json is BAD/text.txt/numbers.json, expected a place in a folder",
   ),
   "mistakes: no run": ("--run_dir=BAD/no", "--run_dir is BAD/no"),
   "mistakes: figure is a folder": (
@@ -462,7 +479,7 @@ CASES = {
   "report: no document": ("--output=NEW", "--output is NEW, expected a doc"),
   "report: document is a picture": (
     "--output=BAD/corrupt.png",
-    "--output is BAD/corrupt.png, expected a document with blocks",
+    "--output is BAD/corrupt.png, expected a document in UTF-8",
   ),
   "report: kind of block": (
     "--output=BAD/kind.md --results=BAD/records",

@@ -48,6 +48,7 @@ def test_a_grid(call, tmp_path, tiny_flags, drawn, eagerly):
     "count_accuracy": end["count_accuracy"],
     "zero_steps": confusion[1:, 0].sum() / confusion[1:].sum(),
     "all_steps": confusion[1, 2] / confusion[1].sum(),
+    "no_end": 0.0,
   }
   settings = {
     "estimator": "marginal",
@@ -61,7 +62,7 @@ def test_a_grid(call, tmp_path, tiny_flags, drawn, eagerly):
   assert measured.pop("failure") == records.failure_mode(end)
   assert measured == {**settings, "seed": 3, **measures}
   [(shares, *_)] = drawn
-  assert shares.shape == (3, 1, 1, 1)
+  assert shares.shape == (4, 1, 1, 1)
   np.testing.assert_array_equal(shares.ravel(), list(measures.values()))
   assert (tmp_path / "init_sensitivity.png").exists()
 
@@ -74,7 +75,7 @@ def test_every_combination_is_where_its_axes_say(drawn):
     "presence_bias": (-1.0, 0.0, 1.0, 2.0),
   }
   shape = [len(axis) for axis in values.values()]
-  means = np.random.default_rng(0).random([np.prod(shape), 3])
+  means = np.random.default_rng(0).random([np.prod(shape), 4])
   init_sensitivity.draw(means, values)
   [(shares, _, columns, x, y)] = drawn
   assert x == ("decoder_init_scale", (0.1, 1.0, 10.0))
@@ -87,20 +88,28 @@ def test_every_combination_is_where_its_axes_say(drawn):
 
 
 def test_cells_are_means_over_seeds(call, tmp_path, monkeypatch, drawn):
-  """Of the runs that came to their end; results may hold others too."""
+  """Of the runs that came to their end, and of all, how many did not.
+
+  Results may hold others too.
+  """
 
   def record(bias, seed, accuracy, config="blog"):
     config += f":where_init=code,estimator=marginal,decoder_init_scale={bias}"
     end = {
       "split": "test",
+      "iteration": 10,
+      "elbo": 500.0,
       "count_accuracy": accuracy,
+      "count_accuracy_mode": accuracy,
+      "count_accuracy_per_count": {},
       "count_confusion": [[4, 0, 0], [1, 1, 2], [3, 0, 1]],
     }
     return {
       "config": f"{config},where_scale_bias=-1.0,presence_bias=0.5",
       "seed": seed,
       "evaluations": [] if accuracy is None else [end],
-      "iterations_to": {},
+      "iterations_to": {"98": None},
+      "seconds_to": {"98": None},
       "failure": "diverged" if accuracy is None else "split digits",
     }
 
@@ -124,10 +133,27 @@ def test_cells_are_means_over_seeds(call, tmp_path, monkeypatch, drawn):
   [(shares, *_)] = drawn
   np.testing.assert_array_equal(
     shares[:, 0, 0],
-    [[0.5, np.nan, 0.5], [0.5, np.nan, 0.5], [0.5, np.nan, 0.5]],
+    [*[[0.5, np.nan, 0.5]] * 3, [0.0, 1.0, 0.5]],
   )
   result = json.loads((tmp_path / "init_sensitivity.json").read_text())
   assert len(result["runs"]) == 6
+
+
+def test_a_configuration_with_settings(call, tmp_path, monkeypatch):
+  swept = []
+
+  def run(configs, flag_values):
+    swept.extend(configs)
+    return 9
+
+  monkeypatch.setattr(sweep, "run", run)
+  arguments = [f"--out={tmp_path}", "--seeds=0", "--estimators=marginal", *GRID]
+  assert call(init_sensitivity, *arguments, "--config=blog:what_size=9") == 9
+  [config] = swept
+  assert config.startswith(
+    "blog:what_size=9,where_init=code,estimator=marginal"
+  )
+  assert "--what_size=9" in plan.flags_of(config, [])
 
 
 def test_stopped_by_a_signal(call, tmp_path, monkeypatch):

@@ -137,16 +137,17 @@ def test_without_boxes_there_are_only_counts(split):
   ]
 
 
-def test_of_a_run(call, tmp_path, tiny_run, tiny_data, capsys, eagerly):
+def test_of_a_run(
+  call, tmp_path, tiny_run, tiny_data, capsys, monkeypatch, eagerly
+):
   figure, numbers = tmp_path / "wrong.png", tmp_path / "wrong.json"
-  status = call(
-    mistakes,
+  arguments = [
     f"--run_dir={tiny_run}",
     f"--figure={figure}",
     f"--json={numbers}",
     "--num_shown=3",
-  )
-  assert status == 0
+  ]
+  assert call(mistakes, *arguments) == 0
   result = json.loads(numbers.read_text())
   with np.load(tiny_data) as arrays:
     images, counts = arrays["test_images"], arrays["test_counts"]
@@ -158,3 +159,9 @@ def test_of_a_run(call, tmp_path, tiny_run, tiny_data, capsys, eagerly):
   assert f"wrong {wrong.size}" in capsys.readouterr().out
   with Image.open(figure) as image:
     assert image.width > image.height
+
+  # Once nothing is wrong, a figure of what was would mislead.
+  monkeypatch.setattr(mistakes, "find", lambda *_: ([], []))
+  assert call(mistakes, *arguments) == 0
+  assert json.loads(numbers.read_text())["mistakes"] == []
+  assert not figure.exists()

@@ -158,7 +158,8 @@ def record(config, seed, **values):
     "config": config,
     "seed": seed,
     "evaluations": [],
-    "iterations_to": {},
+    "iterations_to": {"98": None},
+    "seconds_to": {"98": None},
     "failure": None,
     **values,
   }
@@ -179,7 +180,25 @@ def test_records_replace_those_of_the_same_runs(tmp_path):
   assert len(path.read_text().splitlines()) == 4
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"config": "a", "seed": 0}'])
+def changed(**fields):
+  return json.dumps({**record("a", 1), **fields})
+
+
+@pytest.mark.parametrize(
+  "line",
+  [
+    "{",
+    "[]",
+    '{"config": "a", "seed": 0}',
+    changed(iterations_to={}),
+    changed(seconds_to=None),
+    changed(evaluations={}),
+    changed(evaluations=[{"iteration": 0}]),
+    changed(
+      evaluations=[{"iteration": 0, "split": "test", "count_accuracy": 0.5}]
+    ),
+  ],
+)
 def test_a_file_of_something_else_is_left_alone(tmp_path, line):
   path = tmp_path / "a.jsonl"
   path.write_text(json.dumps(record("a", 0)) + f"\n{line}\n")

@@ -262,15 +262,30 @@ def test_bad_published_numbers(terms, text, expected, capsys):
   assert expected in error
 
 
-def test_terms_of_the_same_run_twice(terms, capsys):
+@pytest.mark.parametrize("kind", ["terms", "success"])
+def test_the_same_run_twice(kind, terms, capsys):
   records = terms / "results" / "ours.jsonl"
   (terms / "results" / "longer.jsonl").write_text(records.read_text())
   document = terms / "RESULTS.md"
   document.write_text(
-    document.read_text().replace("ours.jsonl", "ours.jsonl longer.jsonl")
+    f"<!-- report: {kind} ours.jsonl longer.jsonl -->\n<!-- /report -->"
   )
   assert run_report(terms) == 2
   assert "two records of default, seed 0" in capsys.readouterr().err
+
+
+def test_terms_of_a_run_that_crashed_at_its_start(terms):
+  crashed = record("blog", 0, 0.3, None, "crashed")
+  (terms / "results" / "ours.jsonl").write_text(json.dumps(crashed) + "\n")
+  assert run_report(terms) == 0
+  assert (terms / "results" / "figures" / "terms-ours.png").exists()
+
+
+def test_what_is_written_by_hand_stays_byte_for_byte(folder):
+  document = folder / "RESULTS.md"
+  document.write_bytes("Größe\r\n".encode() + DOCUMENT.encode())
+  assert run_report(folder) == 0
+  assert document.read_bytes().startswith("Größe\r\n# Results".encode())
 
 
 def test_check(folder, capsys):
@@ -316,6 +331,10 @@ def test_wilson_interval(successes, runs, expected):
 
 BAD_DOCUMENTS = {
   "no blocks": ("nothing", "--output is"),
+  "one figure twice": (
+    2 * "<!-- report: curves ours.jsonl -->\n<!-- /report -->\n",
+    "two blocks 'curves' whose figure is",
+  ),
   "not closed": ("<!-- report: runs ours.jsonl -->\n", "--output is"),
   "not opened": ("<!-- /report -->\n", "--output is"),
   "kind": ("<!-- report: tables ours.jsonl -->\n<!-- /report -->", "'tables"),
@@ -342,3 +361,12 @@ def test_bad_documents(folder, document, expected, capsys):
   assert error.count("\n") == 1
   assert expected in error
   assert (folder / "RESULTS.md").read_text() == document
+
+
+def test_a_document_that_is_not_text(folder, capsys):
+  document = folder / "RESULTS.md"
+  content = "Größe\n".encode("latin-1") + DOCUMENT.encode()
+  document.write_bytes(content)
+  assert run_report(folder) == 2
+  assert "expected a document in UTF-8" in capsys.readouterr().err
+  assert document.read_bytes() == content

@@ -1,6 +1,9 @@
 """The progress figure at several checkpoints of a run."""
 
+import json
+
 import numpy as np
+import pytest
 from PIL import Image
 
 from air import figures
@@ -19,7 +22,8 @@ def test_one_part_for_each_checkpoint(
 
   monkeypatch.setattr(figures, "stages", spy)
   path = tmp_path / "stages.png"
-  assert call(stages, f"--run_dir={tiny_run}", f"--figure={path}") == 0
+  arguments = [f"--run_dir={tiny_run}", f"--json={tmp_path / 'stages.json'}"]
+  assert call(stages, *arguments, f"--figure={path}") == 0
 
   before, after = drawn.values()
   with np.load(tiny_data) as arrays:
@@ -33,12 +37,19 @@ def test_one_part_for_each_checkpoint(
     f" {np.mean(output.num_steps == counts):.1%} right"
     for iteration, output in ((0, before), (4, after))
   ]
+  numbers = json.loads((tmp_path / "stages.json").read_text())
+  assert numbers["num_images"] == len(images)
+  assert numbers["stages"] == [
+    {
+      "iteration": iteration,
+      "count_accuracy": pytest.approx(np.mean(output.num_steps == counts)),
+    }
+    for iteration, output in ((0, before), (4, after))
+  ]
   with Image.open(path) as two:
     width, height = two.size
   one_path = tmp_path / "one.png"
-  status = call(
-    stages, f"--run_dir={tiny_run}", f"--figure={one_path}", "--iterations=4"
-  )
-  assert status == 0
+  one = [f"--figure={one_path}", "--iterations=4"]
+  assert call(stages, *arguments, *one) == 0
   with Image.open(one_path) as one:
     assert (2 * one.width, one.height) == (width, height)
