@@ -116,7 +116,7 @@ def test_a_sweep(tmp_path, tiny_flags, capsys, monkeypatch):
   # records can go elsewhere too.
   monkeypatch.setitem(sys.modules, "ray", None)
   results = tmp_path / "results.jsonl"
-  other = dict.fromkeys(records._KEYS) | {"config": "a", "seed": 0}
+  other = {**in_out[0], "config": "a", "seed": 0}
   results.write_text(json.dumps(other) + "\n")
   before = [log.read_bytes() for log in logs]
   assert run_sweep(f"--results={results}", *arguments) == 0
