@@ -40,10 +40,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   flags.DEFINE_string(
     "run_dir", None, "the run's folder", required=True, **options
   )
-  for name, file_name in _OUTPUTS.items():
-    flags.DEFINE_string(
-      name, "", f"where it goes; by default RUN_DIR/{file_name}", **options
-    )
+  launcher.define_output_flags(flag_values, _OUTPUTS)
   flags.DEFINE_integer(
     "num_shown", 24, "images in the figure, at most", lower_bound=1, **options
   )
@@ -190,12 +187,7 @@ def format_row(row: dict[str, Any]) -> str:
 def main(flag_values: flags.FlagValues) -> None:
   """Finds the mistakes, prints their kinds, writes figure and numbers."""
   folder = runs.folder_of(flag_values)
-  figure, numbers = (
-    launcher.output_file(
-      name, flag_values[name].value or str(folder / file_name)
-    )
-    for name, file_name in _OUTPUTS.items()
-  )
+  figure, numbers = launcher.output_files(flag_values, _OUTPUTS, folder)
   run, network, iteration, split = evaluate.load(folder, flag_values)
   if split.counts is None:
     raise UsageError(

@@ -17,18 +17,14 @@ from air import figures, files, metrics
 from air.evaluation import BATCH_SIZE, Evaluator
 from experiments import evaluate, launcher, runs
 
-_OUTPUTS = {"figure": "stages.png", "json": "stages.json"}
+_OUTPUTS = {"figure": "figures/stages.png", "json": "figures/stages.json"}
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
   """Defines this binary's flags."""
   options = {"flag_values": flag_values, "module_name": "run"}
   evaluate.define_checkpoints_flags(flag_values)
-  for name, file_name in _OUTPUTS.items():
-    flags.DEFINE_string(
-      name, "", f"where it goes; by default RUN_DIR/figures/{file_name}",
-      **options,
-    )  # fmt: skip
+  launcher.define_output_flags(flag_values, _OUTPUTS)
   flags.DEFINE_integer(
     "num_images", 5, "in the figure", lower_bound=1, upper_bound=BATCH_SIZE,
     **options,
@@ -39,12 +35,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def main(flag_values: flags.FlagValues) -> None:
   """Draws the first validation images at each checkpoint."""
   run = runs.load(runs.folder_of(flag_values))
-  figure, numbers = (
-    launcher.output_file(
-      name, flag_values[name].value or str(run.figures / file_name)
-    )
-    for name, file_name in _OUTPUTS.items()
-  )
+  figure, numbers = launcher.output_files(flag_values, _OUTPUTS, run.folder)
   paths = evaluate.checkpoints_at(run, flag_values.iterations)
   split = evaluate.load_dataset_of(run, flag_values).validation
   split = split.first(BATCH_SIZE)
