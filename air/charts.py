@@ -5,6 +5,7 @@ They are made without pyplot, which needs a backend and keeps what it makes.
 
 import itertools
 import math
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -96,7 +97,7 @@ def accuracy_curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
     medians = [np.median(by_iteration[i]) for i in iterations]
     axis.plot(iterations, medians, **median_style)
     succeeded = sum(curve.succeeded for curve in curves)
-    title = textwrap.fill(name.replace(",", ", "), 48)
+    title = textwrap.fill(re.sub(r",(?=\S)", ", ", name), 48)
     axis.set_title(f"{title}\n{succeeded} of {len(curves)}", fontsize=10)
     axis.set(xlabel="iteration", ylim=(0.0, 1.02))
     axis.grid(alpha=0.3)

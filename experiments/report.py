@@ -21,8 +21,10 @@ The first says what is wanted, of which files of --results:
   confusions   a row for each failure: what it infers for each true count
 
 A run succeeds if at least 98 % of its sampled counts on the test images are
-right; `threshold=95` after the files makes that 95 %. Accuracies and ELBO are
-those on the test images. "To 98 %" is the first evaluation on the validation
+right; `threshold=95` after the files makes that 95 %. `names.json` in --results
+may have names for configurations, {"default:what_size=20": "smaller codes"},
+which stand for them everywhere but in `runs`. Accuracies and ELBO are those on
+the test images. "To 98 %" is the first evaluation on the validation
 images with that accuracy of the most probable count. A median counts runs that
 never got there as the slowest.
 """
@@ -50,7 +52,8 @@ from experiments.launcher import UsageError
 _OPEN, _CLOSE = "<!-- report:", "<!-- /report -->"
 _BLOCK = re.compile(rf"({_OPEN}([^\n]*)-->)(.*?){_CLOSE}", re.DOTALL)
 _NONE = "-"
-# The runs of each configuration.
+_NAMES = "names.json"
+# The runs of each configuration, by what stands for it.
 _Groups = dict[str, list[dict[str, Any]]]
 
 
@@ -81,6 +84,7 @@ def main(flag_values: flags.FlagValues) -> int:
       f"output is {output}, expected a document with blocks that begin with"
       f" '{_OPEN} KIND FILE... -->' and end with '{_CLOSE}'"
     )
+  names = _names(results)
   drawn: dict[pathlib.Path, Callable[[], Figure]] = {}
 
   def fill(match: re.Match[str]) -> str:
@@ -92,12 +96,16 @@ def main(flag_values: flags.FlagValues) -> int:
           f"output has two blocks '{kind}' whose figure is {path}; expected one"
         )
       caption, panels_of, draw = _FIGURES[kind]
-      panels = panels_of(groups, threshold, results)
+      named = {names.get(config, config): groups[config] for config in groups}
+      panels = panels_of(named, threshold, results)
       drawn[path] = functools.partial(draw, panels)
       link = os.path.relpath(path, output.parent)
       text = _figure(caption, link, kind, panels)
     else:
-      text = _TABLES[kind](groups, threshold)
+      known = {} if kind == "runs" else names
+      cells = {config: known.get(config, f"`{config}`") for config in groups}
+      named = {cells[config]: group for config, group in groups.items()}
+      text = _TABLES[kind](named, threshold)
     return f"{match[1]}\n\n{text}\n\n{_CLOSE}"
 
   after = _BLOCK.sub(fill, before)
@@ -114,6 +122,30 @@ def main(flag_values: flags.FlagValues) -> int:
   files.write_text(output, after)
   print(f"{output}: {blocks} blocks, {len(drawn)} figures")
   return 0
+
+
+def _names(results: pathlib.Path) -> dict[str, str]:
+  """Returns the names of configurations, none if the file is not there."""
+  path = results / _NAMES
+  if not path.is_file():
+    return {}
+  try:
+    names = json.loads(path.read_text(encoding="utf-8"))
+  except ValueError as error:
+    raise UsageError(f"results holds {path}, no JSON: {error}") from error
+  if (
+    not isinstance(names, dict)
+    or not all(
+      isinstance(name, str) and re.fullmatch(r"[^|\n]+", name)
+      for name in names.values()
+    )
+    or len({*names, *names.values()}) < 2 * len(names)
+  ):
+    raise UsageError(
+      f"results holds {path}, expected an object of configurations to"
+      " names that differ, without '|'"
+    )
+  return names
 
 
 def _document(path: pathlib.Path) -> str:
@@ -252,7 +284,7 @@ def _success(groups: _Groups, threshold: float) -> str:
       at_end.append(f"{statistics.median(end['elbo'] for end in ends):.1f}")
     rows.append(
       [
-        f"`{config}`",
+        config,
         str(len(group)),
         str(successes),
         f"{100 * low:.0f} to {100 * high:.0f} %",
@@ -299,7 +331,7 @@ def _runs(groups: _Groups, threshold: float) -> str:
         _count(_to_98(record[name])) for name in ("iterations_to", "seconds_to")
       ]
       failure = record["failure"] or _NONE
-      rows.append([f"`{config}`", str(record["seed"]), *cells, failure])
+      rows.append([config, str(record["seed"]), *cells, failure])
   return _table(header, rows)
 
 
@@ -328,7 +360,7 @@ def _confusions(groups: _Groups, threshold: float) -> str:
     ]
     cells += [_NONE] * (counts - len(cells))
     rows.append(
-      [f"`{config}`", str(record["seed"]), record["failure"] or _NONE, *cells]
+      [config, str(record["seed"]), record["failure"] or _NONE, *cells]
     )
   return _table(header, rows)
 

@@ -175,6 +175,43 @@ def test_curves(folder):
     assert image.width > 1000
 
 
+def test_names_of_configurations(folder):
+  names = {"default": "as it is, all", "blog:what_size=20": "smaller codes"}
+  (folder / "results" / "names.json").write_text(json.dumps(names))
+  assert run_report(folder) == 0
+  success, _, runs, curves, confusions = blocks(folder)
+  configs = ["`default`", "`blog`", "`blog:what_size=20`"]
+  assert [row[0] for row in rows(runs)] == [*4 * configs[:1], *configs[1:]]
+  assert [row[0] for row in rows(success)] == [
+    "as it is, all", "`blog`", "smaller codes",
+  ]  # fmt: skip
+  assert [row[0] for row in rows(confusions)] == ["as it is, all", "`blog`"]
+  (folder / "results" / "names.json").unlink()
+  assert run_report(folder) == 0
+  assert blocks(folder)[3] != curves  # whose titles are part of the digest
+
+
+@pytest.mark.parametrize(
+  ("text", "expected"),
+  [
+    ("{", "names.json, no JSON"),
+    ("[]", "expected an object of configurations"),
+    ('{"default": 1}', "expected an object of configurations"),
+    ('{"default": ""}', "expected an object of configurations"),
+    ('{"default": "a|b"}', "expected an object of configurations"),
+    ('{"default": "same", "blog": "same"}', "names that differ"),
+    ('{"default": "blog", "blog": "post"}', "names that differ"),
+  ],
+)
+def test_bad_names(folder, text, expected, capsys):
+  (folder / "results" / "names.json").write_text(text)
+  assert run_report(folder) == 2
+  error = capsys.readouterr().err
+  assert error.count("\n") == 1
+  assert expected in error
+  assert (folder / "RESULTS.md").read_text() == DOCUMENT
+
+
 @pytest.fixture
 def terms(folder):
   """A document with the terms of two runs, beside what was published."""
@@ -262,8 +299,10 @@ def test_bad_published_numbers(terms, text, expected, capsys):
   assert expected in error
 
 
-@pytest.mark.parametrize("kind", ["terms", "success"])
-def test_the_same_run_twice(kind, terms, capsys):
+@pytest.mark.parametrize(
+  ("kind", "config"), [("terms", "default"), ("success", "`default`")]
+)
+def test_the_same_run_twice(kind, config, terms, capsys):
   records = terms / "results" / "ours.jsonl"
   (terms / "results" / "longer.jsonl").write_text(records.read_text())
   document = terms / "RESULTS.md"
@@ -271,7 +310,7 @@ def test_the_same_run_twice(kind, terms, capsys):
     f"<!-- report: {kind} ours.jsonl longer.jsonl -->\n<!-- /report -->"
   )
   assert run_report(terms) == 2
-  assert "two records of default, seed 0" in capsys.readouterr().err
+  assert f"two records of {config}, seed 0" in capsys.readouterr().err
 
 
 def test_terms_of_a_run_that_crashed_at_its_start(terms):
