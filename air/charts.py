@@ -97,9 +97,10 @@ def accuracy_curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
     medians = [np.median(by_iteration[i]) for i in iterations]
     axis.plot(iterations, medians, **median_style)
     succeeded = sum(curve.succeeded for curve in curves)
-    title = textwrap.fill(re.sub(r",(?=\S)", ", ", name), 48)
+    title = textwrap.fill(re.sub(r",(?=[^\s\d])", ", ", name), 48)
     axis.set_title(f"{title}\n{succeeded} of {len(curves)}", fontsize=10)
     axis.set(xlabel="iteration", ylim=(0.0, 1.02))
+    axis.xaxis.set_major_locator(MaxNLocator(6))
     axis.grid(alpha=0.3)
   for axis in axes.flat[len(panels) :]:
     axis.set_axis_off()
