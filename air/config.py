@@ -319,8 +319,8 @@ class TrainingConfig:
   normalize_signal: bool = _field(
     False,
     "centre the learning signal by its moving mean, and divide what goes by way"
-    " of q(n|z) by its moving standard deviation if above one (NVIL; ours, the"
-    " post: no)",
+    " of q(n|z) by its moving standard deviation if above one; for estimators"
+    " with a baseline (NVIL; ours, the post: no)",
     before=False,
   )
   relaxation_temperature: float = _field(

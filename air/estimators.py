@@ -165,6 +165,8 @@ def reinforce_broadcast(context: Context) -> Objective:
   There the error `[B]` minus the baseline `[B, 1]` became `[B, B]`: every
   image is scored against every other image's baseline, and the baseline is
   regressed on every other image's error, of which it can only learn the mean.
+  It also sees the presence that it scores (`leaky_baseline_features`), but of
+  the B baselines only one does: the bias is 1 / B of `reinforce_leaky`'s.
   Here to reproduce that code's numbers; nobody gets it by default.
   """
   error = _error(context)  # [B]

@@ -71,8 +71,8 @@ class AIRModel(snt.Module):
       name: of the module.
 
     Raises:
-      config_lib.ConfigError: if there is no such estimator, or if it needs
-        more samples.
+      config_lib.ConfigError: if there is no such estimator, if it needs more
+        samples, or if it has no signal of a baseline to normalise.
     """
     super().__init__(name=name)
     if config.training.estimator not in estimators.ESTIMATORS:
@@ -89,6 +89,14 @@ class AIRModel(snt.Module):
       raise config_lib.ConfigError(
         f"num_samples is {self.num_samples}, expected at least 2 for the"
         f" estimator {config.training.estimator}"
+      )
+    if (
+      config.training.normalize_signal
+      and self._estimator.baseline_features is None
+    ):
+      raise config_lib.ConfigError(
+        "normalize_signal is True, expected False with the estimator"
+        f" {config.training.estimator}, which has no baseline"
       )
     model_config = config.model
     w_init = modules.FanInNormal(tf.constant([config.training.seed, 0]))

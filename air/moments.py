@@ -13,9 +13,10 @@ class SignalMoments(snt.Module):
   NVIL centres the signal and divides it by max(1, its standard deviation). In
   NVIL all that the discrete variable costs is in the signal; here its KL is
   differentiated exactly and is not. So that the two keep their proportion, the
-  whole gradient that goes by way of q(n|z) is divided. Also unlike NVIL, the
-  averages are those before the present batch, and the gradient is that of the
-  ELBO but for the factor.
+  whole gradient that goes by way of q(n|z) is divided. The presence head has
+  then the ELBO's gradient but for a factor; what q(n|z) shares with the rest,
+  as the image encoder and the LSTM, has a mixture of two in other proportions.
+  Also unlike NVIL, the averages are those before the present batch.
 
   Attributes:
     mean: `[]`, nats.

@@ -11,8 +11,15 @@ and only the noise differs. The gradients are those of training: of the mean
 over a minibatch, at the checkpoint's price of a step and presence floor.
 
 Baselines: a run that was trained with an estimator that has a baseline has
-that one in its checkpoints (at iteration 0, as it was before training). Others
-are fitted here, with the model's weights held fixed.
+that one in its checkpoints. All others, that of iteration 0 and one trained
+with --normalize_signal are fitted here, with the model's weights held fixed.
+
+Bias: what the score function adds to the gradient is the mean difference of
+`marginal` and `backpropagation`. Half of the draws tell in which direction that
+is, and the other half how far an estimator's mean is from that of `marginal`
+along it, in units of leaving the score function out: 0 without bias, -1 for
+`backpropagation`. (The norm of a mean gradient's distance tells less: it is
+also one without bias, by chance.)
 
 Prints tables; writes OUT/gradient_variance.jsonl, a record for each estimator
 and way of drawing, and OUT/gradient_variance.png. Fails if the mean gradient of
@@ -45,6 +52,9 @@ _DRAW_STREAM = 5
 _FIT_STREAM = 6
 
 _REFERENCE = "marginal"
+_WITHOUT_SCORE = "backpropagation"
+# To the decoder's gradient the score function adds nothing.
+_WITH_SCORE = ("presence_head", "rest")
 # Of the same bound as the reference.
 _UNBIASED = ("reinforce_plain", "reinforce", "reinforce_per_step")
 _MEASURED = (
@@ -57,6 +67,8 @@ _MEASURED = (
 _FEWEST_SURPRISES = 100
 # Means further apart than so many standard errors do not agree.
 _MOST_ERRORS = 5.0
+# A bias is checked where its standard error is no larger.
+_LARGEST_ERROR = 0.25
 # What the blog post says it measured: estimator, group, order of magnitude.
 _POST = (
   ("backpropagation", "decoder", 1e-2),
@@ -71,7 +83,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   evaluate.define_checkpoints_flags(flag_values)
   flags.DEFINE_integer(
     "draws", 200, "gradients of each kind; a hundred or more, for the check of"
-    " the means to mean something", lower_bound=2, **options,
+    " the means to mean something", lower_bound=4, **options,
   )  # fmt: skip
   flags.DEFINE_integer(
     "baseline_iterations", 2_000, "iterations for which a baseline is fitted",
@@ -81,6 +93,13 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     "out", "", "folder of what is written; by default the run's", **options
   )
   evaluate.define_dataset_flags(flag_values)
+
+
+def _own_baseline(run: runs.Run, path: pathlib.Path | None) -> str | None:
+  """Returns the estimator whose baseline a checkpoint has, if any."""
+  if path is None or run.air.training.normalize_signal:
+    return None
+  return run.air.training.estimator
 
 
 def _trainers(
@@ -101,7 +120,7 @@ def _trainers(
     )
     trained = [*restored.model_variables]
     variables = [*trainer.model.model_variables]
-    if name == run.air.training.estimator:
+    if name == _own_baseline(run, path):
       trained += restored.baseline_variables
       variables += trainer.model.baseline_variables
     for variable, value in zip(variables, trained, strict=True):
@@ -149,6 +168,14 @@ def _gradient_function(trainer: Trainer, iteration: int):
   return gradient
 
 
+def _along(
+  vector: tf.Tensor, direction: tf.Tensor, masks: Iterable[np.ndarray]
+) -> np.ndarray:
+  """Returns the products of two vectors `[P]`, one for each mask `[P]`."""
+  products = (tf.cast(vector, tf.float64) * direction).numpy()
+  return np.array([np.sum(products[mask]) for mask in masks])
+
+
 def _surprise(trainer: Trainer, images: np.ndarray, iteration: int) -> float:
   """Returns how probable an n is in training that is not the most probable.
 
@@ -183,6 +210,7 @@ def _measure(
   surprises = draws * reference.config.training.batch_size
   surprises *= _surprise(reference, images, iteration)
   groups = parameter_groups(reference.model)
+  masks = [groups[group] for group in _WITH_SCORE]
   size = len(groups["rest"])
   functions = {
     name: _gradient_function(trainer, iteration)
@@ -192,6 +220,8 @@ def _measure(
   for minibatch in ("drawn", "fixed"):
     moments = {name: RunningMoments(size) for name in functions}
     distances = {name: RunningMoments(size) for name in functions}
+    along = {name: RunningMoments(len(masks)) for name in functions}
+    direction = tf.zeros([size], tf.float64)
     for draw in tqdm.trange(
       draws,
       desc=f"iteration {iteration}, minibatch {minibatch}",
@@ -201,18 +231,26 @@ def _measure(
       batch = _batch(reference, images, draw if minibatch == "drawn" else 0)
       seed = noise.fold_in(key, draw)
       gradients = {name: f(batch, seed) for name, f in functions.items()}
+      if draw == draws // 2:
+        direction = tf.constant(-distances[_WITHOUT_SCORE].mean())
       for name, gradient in gradients.items():
+        distance = gradient - gradients[_REFERENCE]
         moments[name].add(gradient)
-        distances[name].add(gradient - gradients[_REFERENCE])
+        distances[name].add(distance)
+        if draw >= draws // 2:
+          along[name].add(_along(distance, direction, masks))
     print(
       f"iteration {iteration}, minibatch {minibatch}: {draws} draws done",
       file=sys.stderr,
     )
     reference_mean = moments[_REFERENCE].mean()
+    unit = np.maximum(-along[_WITHOUT_SCORE].mean(), 1e-300)
     for name in functions:
       variance = moments[name].variance()
       distance = distances[name].mean()
       squared_error = distances[name].squared_error()
+      bias = along[name].mean() / unit
+      bias_error = np.sqrt(along[name].squared_error()) / unit
       yield {
         "iteration": iteration,
         "minibatch": minibatch,
@@ -227,18 +265,27 @@ def _measure(
             "variance_median": float(np.median(variance[mask])),
             "variance_max": float(np.max(variance[mask])),
             # Norms: of the mean gradient of the reference, of this one's
-            # distance from it, and of the standard error of that distance.
+            # distance from it, and what that would be by chance.
             "reference": float(np.linalg.norm(reference_mean[mask])),
             "distance": float(np.linalg.norm(distance[mask])),
-            "distance_error": float(np.sqrt(np.sum(squared_error[mask]))),
+            "distance_by_chance": float(np.sqrt(np.sum(squared_error[mask]))),
           }
           for group, mask in groups.items()
+        },
+        "bias": {
+          group: {"bias": float(value), "error": float(error)}
+          for group, value, error in zip(
+            _WITH_SCORE, bias, bias_error, strict=True
+          )
         },
       }
 
 
-def _can_be_checked(record: dict[str, Any]) -> bool:
-  return record["surprises"] >= _FEWEST_SURPRISES
+def _can_be_checked(record: dict[str, Any], group: str) -> bool:
+  return (
+    record["surprises"] >= _FEWEST_SURPRISES
+    and record["bias"][group]["error"] <= _LARGEST_ERROR
+  )
 
 
 def disagreements(records: Sequence[dict[str, Any]]) -> list[str]:
@@ -251,17 +298,18 @@ def disagreements(records: Sequence[dict[str, Any]]) -> list[str]:
   """
   return [
     f"{record['estimator']} ({group}, iteration {record['iteration']},"
-    f" minibatch {record['minibatch']}) by {values['distance']:.2g} with a"
-    f" standard error of {values['distance_error']:.2g}"
+    f" minibatch {record['minibatch']}): bias {values['bias']:.2g} with a"
+    f" standard error of {values['error']:.2g}"
     for record in records
-    if record["estimator"] in _UNBIASED and _can_be_checked(record)
-    for group, values in record["groups"].items()
-    if values["distance"] > _MOST_ERRORS * values["distance_error"]
+    if record["estimator"] in _UNBIASED
+    for group, values in record["bias"].items()
+    if _can_be_checked(record, group)
+    and abs(values["bias"]) > _MOST_ERRORS * values["error"]
   ]
 
 
-def _listed(iterations: Iterable[int]) -> str:
-  return ", ".join(map(str, iterations)) or "none"
+def _with_error(values: dict[str, float]) -> str:
+  return f"{values['bias']:.2f} ({values['error']:.2f})"
 
 
 def format_tables(records: Sequence[dict[str, Any]]) -> str:
@@ -276,25 +324,24 @@ def format_tables(records: Sequence[dict[str, Any]]) -> str:
   for kind in kinds:
     lines += [
       f"iteration {kind[0]}, minibatch {kind[1]}: variance per parameter, mean"
-      " over the group; distance of the mean gradient from that of"
-      f" {_REFERENCE}, relative to it (standard error)",
+      f" over the group; bias (standard error), -1: as {_WITHOUT_SCORE}",
       f"  {'':<20s}"
       + "".join(f"{group:>15s}" for group in groups)
-      + "".join(f"{group:>20s}" for group in groups)
+      + "".join(f"{group:>16s}" for group in _WITH_SCORE)
       + "  baseline",
     ]
     for record in records:
       if (record["iteration"], record["minibatch"]) != kind:
         continue
-      variances, distances = "", ""
-      for values in record["groups"].values():
-        variances += f"{values['variance_mean']:>15.1e}"
-        scale = max(values["reference"], 1e-300)
-        distance = f"{values['distance'] / scale:.1e}"
-        error = f"({values['distance_error'] / scale:.1e})"
-        distances += f"{distance + ' ' + error:>20s}"
+      variances = "".join(
+        f"{values['variance_mean']:>15.1e}"
+        for values in record["groups"].values()
+      )
+      biases = "".join(
+        f"{_with_error(values):>16s}" for values in record["bias"].values()
+      )
       lines.append(
-        f"  {record['estimator']:<20s}{variances}{distances}"
+        f"  {record['estimator']:<20s}{variances}{biases}"
         f"  {record['baseline'] or '-'}"
       )
   lines += _against_the_post(records, list(kinds))
@@ -353,7 +400,7 @@ def main(flag_values: flags.FlagValues) -> int:
     for name, trainer in trainers.items():
       if trainer.model.baseline is None:
         baselines[name] = None
-      elif name == run.air.training.estimator:
+      elif name == _own_baseline(run, path):
         baselines[name] = "of the run"
       else:
         num_iterations = flag_values.baseline_iterations
@@ -380,20 +427,23 @@ def main(flag_values: flags.FlagValues) -> int:
   if wrong:
     print(
       f"gradient_variance: mean gradients differ from that of {_REFERENCE},"
-      f" expected at most {_MOST_ERRORS:.0f} standard errors: "
+      f" expected a bias of at most {_MOST_ERRORS:.0f} standard errors: "
       + "; ".join(wrong),
       file=sys.stderr,
     )
     return 1
-  at: dict[bool, dict[int, None]] = {True: {}, False: {}}
+  at: dict[bool, list[str]] = {True: [], False: []}
   for record in records:
-    at[_can_be_checked(record)][record["iteration"]] = None
-  print(
-    f"Means of {', '.join(_UNBIASED)} compared with that of {_REFERENCE}:"
-    f" agree within {_MOST_ERRORS:.0f} standard errors at iterations"
-    f" {_listed(at[True])}; not checked, for n is too certain for so few draws,"
-    f" at {_listed(at[False])}."
-  )
+    if record["estimator"] in _UNBIASED:
+      for group, values in record["bias"].items():
+        at[_can_be_checked(record, group)].append(
+          f"{record['estimator']} ({group}, iteration {record['iteration']},"
+          f" minibatch {record['minibatch']}): {_with_error(values)}"
+        )
+  print(f"Biases within {_MOST_ERRORS:.0f} standard errors of zero:")
+  print(*(f"  {line}" for line in at[True]), sep="\n")
+  print("Not checked, for too few draws have another n, or the error is large:")
+  print(*(f"  {line}" for line in at[False]), sep="\n")
   return 0
 
 

@@ -137,6 +137,35 @@ def test_a_baseline_that_sees_the_presence_is_biased():
   assert unbiasedness_error(model) > 1e-2
 
 
+def bias_over_a_batch(estimator):
+  """The bias of the gradient of a batch, all (n_1, n_2) enumerated."""
+  model = with_baseline(make_model(estimator), 2.0)
+  images, step_noise = make_inputs(model)
+  with tf.GradientTape() as tape:
+    output = model(images, step_noise, 0.2)
+    terms = model.elbo_terms(output, model.priors(4000))
+    expected = estimators.marginal(
+      estimators.Context(terms, output, tf.zeros([BATCH]), 1, model.config)
+    ).loss
+    bias = -expected
+    for counts in itertools.product(range(NUM_STEPS + 1), repeat=BATCH):
+      num_steps = tf.constant(counts)
+      prob = tf.reduce_prod(tf.gather(terms.probs, num_steps, batch_dims=1))
+      estimate = model.objective(output._replace(num_steps=num_steps), terms)
+      bias += tf.stop_gradient(prob) * estimate.loss
+  return tape.gradient(bias, model.presence_head.trainable_variables)
+
+
+def test_the_broadcast_divides_the_bias_by_the_batch():
+  assert all(np.abs(g).max() < 1e-3 for g in bias_over_a_batch("reinforce"))
+  broadcast, leaky = map(
+    bias_over_a_batch, ("reinforce_broadcast", "reinforce_leaky")
+  )
+  assert max(np.abs(g).max() for g in leaky) > 0.1
+  for ours, expected in zip(broadcast, leaky, strict=True):
+    np.testing.assert_allclose(ours, expected / BATCH, atol=1e-3)
+
+
 def test_models_of_all_estimators_start_from_the_same_weights():
   models = [make_model(name) for name in estimators.ESTIMATORS]
   for model in models[1:]:
@@ -246,6 +275,35 @@ def test_vimco_averages_to_the_gradient_of_its_bound(num_samples):
   assert largest_relative_error(actual, expected) < 1e-4
 
 
+def test_vimco_scores_a_sample_against_the_others():
+  """The signals by hand: many a baseline has the same mean gradient."""
+  model = make_model("vimco", num_samples=3)
+  images, _ = make_inputs(model)
+  step_noise = model.sample_noise(tf.constant([5, 1]), 3 * BATCH)
+  output = model(tf.tile(images, [3, 1, 1]), step_noise, 0.2)
+  terms = model.elbo_terms(output, model.priors(4000))
+  rows = np.arange(3 * BATCH)
+  log_weights, score = (
+    table.numpy().astype(np.float64)[rows, output.num_steps].reshape(3, BATCH)
+    for table in (terms.log_weights, terms.log_probs)
+  )
+  signals = np.zeros([3, BATCH])
+  for image in range(BATCH):
+    weights = np.exp(log_weights[:, image])
+    for k in range(3):
+      others = np.delete(weights, k)
+      replaced = [*others, np.sqrt(others.prod())]
+      signals[k, image] = np.log(np.mean(replaced)) - np.log(np.mean(weights))
+  assert np.ptp(signals) > 1.0
+  objective = model.objective(output, terms)
+  np.testing.assert_allclose(
+    objective.reinforce_loss, (signals * score).sum(0).mean(), rtol=1e-3
+  )
+  np.testing.assert_allclose(
+    objective.signal_variance, signals.var(), rtol=1e-3
+  )
+
+
 def test_vimco_does_not_mix_images():
   model = make_model("vimco", num_samples=3)
   images, _ = make_inputs(model)
@@ -296,6 +354,29 @@ def test_gradients_of_the_relaxed_objective_by_finite_differences(modules):
     losses.append(float(relaxed_loss(model, images, step_noise)))
   slope = (losses[0] - losses[1]) / (2.0 * step)
   assert slope == pytest.approx(norm, rel=1e-2)
+
+
+def test_the_relaxed_error_by_hand():
+  model = make_model("relaxed", relaxation_temperature=0.7)
+  images, step_noise = make_inputs(model)
+  output = model(images, step_noise, 0.2)
+  logits, u = output.presence_logits.numpy(), output.presence_noise.numpy()
+  canvases = output.canvases.numpy()
+  error = []
+  for image in range(BATCH):
+    canvas, weight = canvases[0, image], 1.0
+    for i in range(NUM_STEPS):
+      odds = np.exp(logits[image, i]) * (1.0 / u[image, i] - 1.0)
+      weight *= odds ** (1 / 0.7) / (1.0 + odds ** (1 / 0.7))
+      canvas = canvas + weight * (canvases[i + 1] - canvases[i])[image]
+    distance = (images[image].numpy() - canvas) / 0.3
+    error.append(
+      0.5 * (distance**2).sum() + 90 * np.log(0.3 * np.sqrt(2 * np.pi))
+    )
+  objective = model.objective(output, model.elbo_terms(output, model.priors(0)))
+  np.testing.assert_allclose(
+    objective.reconstruction, np.mean(error), rtol=1e-4
+  )
 
 
 def test_at_low_temperature_the_relaxed_error_is_that_of_the_sample():

@@ -44,14 +44,21 @@ def test_only_what_goes_by_way_of_n_is_divided(
   small_config, small_images, eagerly
 ):
   gradients = []
-  for variance in (1.0, 16.0):
+  for variance in (1.0, 4.0, 16.0):
     trainer = make_trainer(small_config, small_images, normalize_signal=True)
     trainer.model.signal_moments.variance.assign(variance)
     _, model_gradients, _ = trainer.next_gradients()
     names = [v.name for v in trainer.model.model_variables]
     gradients.append(dict(zip(names, model_gradients, strict=True)))
-  plain, divided = gradients
+  plain, halved, divided = gradients
   for name, gradient in plain.items():
+    # All are linear in what divides: 1, 1/2, 1/4.
+    np.testing.assert_allclose(
+      divided[name],
+      halved[name] - 0.5 * (gradient - halved[name]),
+      rtol=1e-3,
+      atol=1e-3,
+    )
     if "presence_head" in name:
       np.testing.assert_allclose(
         divided[name], gradient / 4.0, rtol=1e-4, atol=1e-5

@@ -296,6 +296,7 @@ CASES = {
       ("rmsprop_momentum", "1"),
       ("batch_size", "0"),
       ("batch_size", "1000"),
+      ("normalize_signal", "true --estimator=vimco"),
       ("num_samples", "1 --estimator=vimco"),
       ("num_samples", "1000000000 --estimator=vimco"),
       ("num_samples", "1000000000"),

@@ -56,44 +56,65 @@ def test_measures_all_estimators_at_a_checkpoint(run_dir, tmp_path, capsys):
     )
     assert plain > 10.0 * marginal > 0.0
     # The check has something to find.
-    distance, error = (
-      values(minibatch, "backpropagation", "presence_head", name)
-      for name in ("distance", "distance_error")
+    without_score, exact, plain = (
+      by_name[minibatch, name]["bias"]["presence_head"]
+      for name in ("backpropagation", "marginal", "reinforce_plain")
     )
-    assert distance > 5.0 * error
+    assert without_score["bias"] == pytest.approx(-1.0)
+    assert without_score["error"] < 0.1
+    assert exact == {"bias": 0.0, "error": 0.0}
+    assert plain["error"] > 0.0
+    assert abs(plain["bias"]) < 5.0 * plain["error"]
   assert by_name["drawn", "vimco"]["num_samples"] == 5
   baselines = {r["estimator"]: r["baseline"] for r in records}
   assert baselines["reinforce"] == "of the run"
   assert baselines["reinforce_broadcast"] == "fitted for 3 iterations"
   assert baselines["marginal"] is None
   assert "the post" in captured.out
-  assert "agree within 5 standard errors at iterations 2;" in captured.out
+  assert "Biases within 5 standard errors of zero:" in captured.out
   # Of 32 draws of 8 images; n is one of three.
   assert all(100 < r["surprises"] <= 2 / 3 * 256 for r in records)
   figure = np.asarray(Image.open(tmp_path / "gradient_variance.png"))
   assert len(np.unique(figure.reshape(-1, figure.shape[-1]), axis=0)) > 8
 
 
+def test_at_iteration_0_the_baseline_is_fitted(run_dir, tmp_path):
+  status = call(
+    gradient_variance,
+    f"--run_dir={run_dir}",
+    f"--out={tmp_path}",
+    "--iterations=0",
+    "--draws=4",
+    "--baseline_iterations=3",
+  )
+  assert status == 0
+  records = map(json.loads, (tmp_path / "gradient_variance.jsonl").open())
+  baselines = {r["baseline"] for r in records if r["estimator"] == "reinforce"}
+  assert baselines == {"fitted for 3 iterations"}
+
+
 def test_says_which_means_do_not_agree():
-  def record(estimator, distance, surprises=100.0):
-    values = {"distance": distance, "distance_error": 0.1}
+  def record(estimator, bias, error=0.1, surprises=100.0):
     return {
       "estimator": estimator,
       "iteration": 3,
       "minibatch": "fixed",
       "surprises": surprises,
-      "groups": {"rest": values},
+      "bias": {"rest": {"bias": bias, "error": error}},
     }
 
   records = [
-    record("reinforce", 0.4),
-    record("reinforce_plain", 0.6),
+    record("reinforce", -0.4),
+    record("reinforce_plain", -0.6),
+    record("reinforce", 0.6),
     record("relaxed", 9.0),
+    # Too large an error to tell anything.
+    record("reinforce", -9.0, error=0.3),
     # Of rare n, on which the mean depends, none may have been drawn.
     record("reinforce", 0.6, surprises=99.0),
   ]
-  (line,) = gradient_variance.disagreements(records)
-  assert line == (
-    "reinforce_plain (rest, iteration 3, minibatch fixed) by 0.6 with a"
+  assert gradient_variance.disagreements(records) == [
+    f"{estimator} (rest, iteration 3, minibatch fixed): bias {bias} with a"
     " standard error of 0.1"
-  )
+    for estimator, bias in (("reinforce_plain", -0.6), ("reinforce", 0.6))
+  ]
