@@ -2,7 +2,7 @@
 
   python -m experiments.evaluate --run_dir=runs/default --split=test
 
-Prints a table and writes RUN_DIR/evaluation.json.
+Prints a table and writes RUN_DIR/evaluation-SPLIT.json.
 """
 
 import dataclasses
@@ -188,7 +188,7 @@ def evaluate_split(
   seed: int,
   iwae_samples: int = 0,
 ) -> dict[str, Any]:
-  """Evaluates a model on images; returns what `evaluation.json` holds.
+  """Evaluates a model on images; returns what goes into a file of it.
 
   Args:
     run: that the model is of.
@@ -260,7 +260,7 @@ def main(flag_values: flags.FlagValues) -> None:
     flag_values.iwae_samples,
   )
   print(format_table(result))
-  files.write_json(run.evaluation, result)
+  files.write_json(run.evaluation_of(flag_values.split), result)
 
 
 if __name__ == "__main__":

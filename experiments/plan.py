@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from air.config import ConfigError
+from data.dataset import Dataset
 from data.mnist import DataError
 from experiments import configuration, launcher, runs, train
 from experiments.launcher import UsageError
@@ -56,7 +57,9 @@ class SweepRun:
     folder: of the run.
     flags: of `experiments.train`.
     iterations: after which it is done.
-    state: waiting, running, done, failed or stopped.
+    settings: all flags with their values, as in flags.txt.
+    state: waiting, running, done, failed, stopped, or busy: another process,
+      perhaps of another sweep, is training it.
     error: why it failed.
     iteration: that it has come to.
     accuracy: of the sampled counts at the last evaluation on the validation
@@ -70,6 +73,7 @@ class SweepRun:
   folder: pathlib.Path
   flags: list[str]
   iterations: int
+  settings: list[str] = dataclasses.field(default_factory=list)
   state: str = "waiting"
   error: str | None = None
   iteration: int = 0
@@ -145,15 +149,21 @@ def make(
       that was started with other flags, or has come further.
   """
   sweep = []
+  datasets: dict[configuration.DataConfig, Dataset] = {}
   for config in configs:
     config_flags = flags_of(config, given)
     folder = out / re.sub(r"[^\w.,=+-]", "_", config)
     for seed in seeds:
       run_flags = [*config_flags, f"--seed={seed}"]
       run_folder = folder / f"seed-{seed}"
-      flag_values = _checked(config, run_flags, run_folder)
+      flag_values = _checked(config, run_flags, run_folder, datasets)
       run = SweepRun(
-        config, seed, run_folder, run_flags, flag_values.iterations
+        config,
+        seed,
+        run_folder,
+        run_flags,
+        flag_values.iterations,
+        runs.flags_text(flag_values).splitlines(),
       )
       run.look()
       if run.iteration > run.iterations:
@@ -204,13 +214,23 @@ def flags_of(
 
 
 def _checked(
-  config: str, run_flags: Sequence[str], folder: pathlib.Path
+  config: str,
+  run_flags: Sequence[str],
+  folder: pathlib.Path,
+  datasets: dict[configuration.DataConfig, Dataset],
 ) -> flags.FlagValues:
-  """Returns the parsed flags, if a run in the folder can have them."""
+  """Returns the parsed flags, if a run in the folder can have them.
+
+  Args:
+    config: see `make`.
+    run_flags: of the run.
+    folder: of the run.
+    datasets: those that are loaded; one that is compared with a run's is added.
+  """
   flag_values = flags.FlagValues()
   train.define_flags(flag_values)
   try:
-    flag_values(["train", f"--run_dir={folder}", *run_flags])
+    flag_values(["train", *run_flags, f"--run_dir={folder}"])
     data = configuration.data_config(flag_values)
     if (folder / "config.json").exists():
       before = runs.load(folder)
@@ -221,6 +241,10 @@ def _checked(
         before, air=air, data=data, jit_compile=flag_values.jit_compile
       )
       runs.check_same(before, now)
+      if (data.data, data.mnist) != (before.data.data, before.data.mnist):
+        if data not in datasets:
+          datasets[data] = runs.load_dataset(data, flag_values.data_cache)
+        runs.check_images(before, datasets[data])
     elif not data.data:
       configuration.air_config_for(flag_values, data.canvas_size)
   except (flags.Error, ConfigError, DataError, UnicodeDecodeError) as error:

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from air import files
-from experiments import runs
+from experiments import plan, runs
 from experiments.launcher import UsageError
 
 # The sampled counting accuracy from which on a run is a success.
@@ -37,10 +37,18 @@ _KEYS = {
   *("iterations_to", "seconds_to"),
 }
 _KEYS_OF_EVALUATION = {"iteration", "split"}
+_NUMBER = int | float
 # Of the evaluation on test images, where their counts are known.
+_NUMBERS_OF_END = ("elbo", "count_accuracy", "count_accuracy_mode")
 _KEYS_OF_END = {
-  *("elbo", "count_accuracy", "count_accuracy_mode"),
+  *_NUMBERS_OF_END,
   *("count_accuracy_per_count", "count_confusion"),
+}
+# Flags that may differ between runs that are compared with each other.
+_SAME_NUMBERS = {
+  *("iterations", "eval_every", "figure_every", "checkpoint_every"),
+  *("keep_checkpoints", "data_cache", "mnist", "jit_compile", "nojit_compile"),
+  "seed",
 }
 
 
@@ -203,8 +211,13 @@ def _is_record(record: Any) -> bool:
   """Returns whether what stands in a line is a record, as far as it is used."""
   if not isinstance(record, dict) or not record.keys() >= _KEYS:
     return False
+  if (type(record["config"]), type(record["seed"])) != (str, int):
+    return False
   reached = [record["iterations_to"], record["seconds_to"]]
-  if not all(isinstance(r, dict) and r.keys() >= {"98"} for r in reached):
+  if not all(
+    isinstance(r, dict) and isinstance(r.get("98", ""), _NUMBER | None)
+    for r in reached
+  ):
     return False
   evaluations = record["evaluations"]
   if not isinstance(evaluations, list) or not all(
@@ -212,11 +225,58 @@ def _is_record(record: Any) -> bool:
   ):
     return False
   found = end(record)
-  return found is None or found.keys() >= _KEYS_OF_END
+  return found is None or (
+    found.keys() >= _KEYS_OF_END
+    and all(isinstance(found[name], _NUMBER) for name in _NUMBERS_OF_END)
+  )
+
+
+def changed(before: Iterable[str], now: Iterable[str]) -> list[str]:
+  """Returns flags of a run that change its numbers and have another value.
+
+  Flags that only one of the two knows are left out: they are newer.
+
+  Args:
+    before: flags, `--name=value`, `--name` or `--noname`.
+    now: others; those that are returned.
+  """
+  old = {line.partition("=")[0]: line for line in before}
+  found = []
+  for line in now:
+    flag = line.partition("=")[0]
+    name = flag.removeprefix("--")
+    opposite = f"--{name[2:]}" if name.startswith("no") else None
+    was = old.get(flag) or old.get(f"--no{name}") or old.get(opposite or "")
+    if was not in (None, line) and name not in _SAME_NUMBERS:
+      found.append(line)
+  return found
+
+
+def check_same(path: pathlib.Path, sweep: Iterable[plan.SweepRun]) -> None:
+  """Checks that no record is of a run of the same name with other flags.
+
+  Args:
+    path: of the records.
+    sweep: the runs whose records are to be there.
+
+  Raises:
+    UsageError: if one is, or if a line is not a record.
+  """
+  before = {(r["config"], r["seed"]): r.get("flags", []) for r in read(path)}
+  for run in sweep:
+    flags = changed(before.get((run.config, run.seed), []), run.settings)
+    if flags:
+      raise UsageError(
+        f"results is {path}, whose record of {run.config}, seed {run.seed} has"
+        f" other flags than {', '.join(flags)}; expected the same or another"
+        " file"
+      )
 
 
 def update(path: pathlib.Path, records: Iterable[Mapping[str, Any]]) -> None:
   """Adds records to a file, in place of those of the same runs.
+
+  That a run crashed does not replace that it has come to an end before.
 
   Args:
     path: of the file, which is made if need be.
@@ -227,6 +287,11 @@ def update(path: pathlib.Path, records: Iterable[Mapping[str, Any]]) -> None:
   with open(path.with_name(f".{path.name}.lock"), "w") as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
     before = read(path) if path.exists() else []
-    by_run = {(r["config"], r["seed"]): r for r in (*before, *records)}
+    by_run = {(r["config"], r["seed"]): r for r in before}
+    for record in records:
+      key = record["config"], record["seed"]
+      crashed = record["failure"] == "crashed"
+      if not (crashed and key in by_run and end(by_run[key])):
+        by_run[key] = record
     lines = [json.dumps(by_run[key]) + "\n" for key in sorted(by_run)]
     files.write_text(path, "".join(lines))

@@ -193,8 +193,25 @@ def _read(
       )
     for record in found:
       groups.setdefault(record["config"], []).append(record)
+  for config, group in groups.items():
+    _check_alike(config, group)
   stem = "-".join(pathlib.Path(name).stem for name in names)
   return kind, groups, float(threshold[1]), stem
+
+
+def _check_alike(config: str, group: Sequence[dict[str, Any]]) -> None:
+  """Checks that the runs of a configuration can be counted together."""
+  for record in group:
+    flags = records.changed(group[0].get("flags", []), record.get("flags", []))
+    sources = {
+      end.get("digit_source") for r in group if (end := records.end(r))
+    }
+    if flags or len(sources) > 1:
+      culprits = flags or sorted(map(str, sources))
+      raise UsageError(
+        f"output wants one block of runs of {config} that differ in"
+        f" {', '.join(culprits)}; expected the same flags and digits"
+      )
 
 
 def _by_run(groups: _Groups) -> dict[str, dict[str, Any]]:
@@ -277,6 +294,8 @@ def _success(groups: _Groups, threshold: float) -> str:
     if ends:
       iterations = sorted({end["iteration"] for end in ends})
       at_end = [", ".join(f"{iteration:,}" for iteration in iterations)]
+      if len(ends) < len(group):  # of which alone the medians are
+        at_end[0] += f" ({len(ends)} of {len(group)})"
       for name in ("count_accuracy", "count_accuracy_mode"):
         values = [end[name] for end in ends]
         median = _percent(statistics.median(values))

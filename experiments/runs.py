@@ -7,8 +7,8 @@ checkpoints/        see air/checkpoints.py
 events.out.tfevents.*  TensorBoard
 metrics.jsonl       one line per evaluation on the validation images
 figures/            pictures, by iteration
-evaluation.json     the last evaluation by `experiments.evaluate`, or at the
-                    end of training
+evaluation.json     the evaluation on the test images at the end of training
+evaluation-SPLIT.json  the last one by `experiments.evaluate`
 diverged.txt        why the run cannot go on, if it cannot
 train.log           what training printed, if `experiments.sweep` started it
 """
@@ -35,6 +35,8 @@ from experiments import configuration, launcher, machine
 from experiments.launcher import UsageError
 
 LOG = "train.log"
+# What is then said of a folder.
+BUSY = "in which another process is training"
 _LOCK = ".lock"
 
 
@@ -71,8 +73,12 @@ class Run:
 
   @property
   def evaluation(self) -> pathlib.Path:
-    """The file with the last evaluation."""
+    """The file with the evaluation at the end of training."""
     return self.folder / "evaluation.json"
+
+  def evaluation_of(self, split: str) -> pathlib.Path:
+    """Returns the file of the last one by `experiments.evaluate`."""
+    return self.folder / f"evaluation-{split}.json"
 
   @property
   def diverged(self) -> pathlib.Path:
@@ -107,10 +113,8 @@ class Run:
     return [evaluation for evaluation in read if _is_whole(evaluation)]
 
   def read_evaluation(self) -> dict[str, Any]:
-    """Returns the last evaluation; empty: there is none, or it is damaged."""
-    if not self.evaluation.exists():
-      return {}
-    return _read_object(self.evaluation.read_text("utf-8", errors="replace"))
+    """Returns that of the end; empty: there is none, or it is damaged."""
+    return _read_file(self.evaluation)
 
   def write_metrics(self, evaluations: list[dict[str, Any]]) -> None:
     """Writes the evaluations during training."""
@@ -135,8 +139,9 @@ class Run:
     for path in self.figures.glob(f"progress-{'[0-9]' * 9}.png"):
       if path > self.progress(iteration):
         path.unlink()
-    if self.read_evaluation().get("iteration", 0) > iteration:
-      self.evaluation.unlink(missing_ok=True)
+    for path in self.folder.glob("evaluation*.json"):
+      if _read_file(path).get("iteration", 0) > iteration:
+        path.unlink()
 
 
 def _is_whole(evaluation: dict[str, Any]) -> bool:
@@ -145,6 +150,13 @@ def _is_whole(evaluation: dict[str, Any]) -> bool:
   return evaluation.keys() >= {"iteration", "elbo"} and (
     evaluation.keys() >= accuracies or evaluation.keys().isdisjoint(accuracies)
   )
+
+
+def _read_file(path: pathlib.Path) -> dict[str, Any]:
+  """Returns what a file of JSON says; empty: it is not there, or damaged."""
+  if not path.exists():
+    return {}
+  return _read_object(path.read_text("utf-8", errors="replace"))
 
 
 def _read_object(text: str) -> dict[str, Any]:
@@ -221,9 +233,7 @@ def opened(run: Run, flag_values: flags.FlagValues) -> Iterator[None]:
     try:
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-      raise UsageError(
-        f"run_dir is {folder}, in which another process is training"
-      ) from None
+      raise UsageError(f"run_dir is {folder}, {BUSY}") from None
     if config.exists():
       check_same(load(folder), run)
     files.remove_partial(folder)

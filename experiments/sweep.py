@@ -11,8 +11,8 @@ experiments.train hold for all runs, unless such a setting says otherwise.
 
 Started again, it goes on where it stopped. Finished runs are not repeated, nor
 those that diverged (remove their folders to repeat them); interrupted ones go
-on from their last checkpoints. A run that fails does not stop the others, and
-the exit status is then 1.
+on from their last checkpoints. A run that fails does not stop the others, nor
+does one in whose folder another process is training; the exit status is then 1.
 
 A run's folder is OUT/CONFIGURATION/seed-N, and what it prints is in train.log
 there. Its record is a line of --results (see experiments/records.py).
@@ -35,7 +35,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments import launcher, machine, plan, records, train, worker
+from experiments import launcher, machine, plan, records, runs, train, worker
 from experiments.launcher import UsageError
 from experiments.plan import SweepRun
 from experiments.stopping import StopSignal
@@ -143,21 +143,21 @@ def run(configs: Sequence[str], flag_values: flags.FlagValues) -> int:
     flag_values: parsed, see `define_sweep_flags`.
 
   Returns:
-    The exit status: 0, 1 if a run failed, or 128 and the number of the signal
-    that stopped it.
+    The exit status: 0, 1 if a run is not done or could not be recorded, or 128
+    and the number of the signal that stopped it.
   """
   gpus = flag_values.gpus_per_run
   if gpus > 1 and gpus != int(gpus):
     raise UsageError(f"gpus_per_run is {gpus}, expected a part of 1 or a whole")
   results = results_file(flag_values)
-  if results.exists():
-    records.read(results)  # now, not when the first run ends
   sweep = plan.make(
     configs,
     flag_values.seeds,
     _out(flag_values),
     _training_flags(flag_values),
   )
+  if results.exists():
+    records.check_same(results, sweep)
   settled = [run for run in sweep if run.state != "waiting"]
   if settled:
     records.update(results, map(_record, settled))
@@ -174,7 +174,7 @@ def run(configs: Sequence[str], flag_values: flags.FlagValues) -> int:
   if stopped_by is not None:
     print("stopped; the same command goes on from there", file=sys.stderr)
     return 128 + stopped_by
-  return int(any(run.state == "failed" for run in sweep))
+  return int(any(run.state != "done" for run in sweep))
 
 
 def _training_flags(flag_values: flags.FlagValues) -> list[str]:
@@ -251,6 +251,7 @@ def _train(
     found = ray.cluster_resources().get("GPU", 0)
     if found < gpus:
       raise UsageError(f"gpus_per_run is {gpus}, expected the {found} here")
+  _warn_of_resources(ray, cpus, gpus)
   names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
   environment = dict.fromkeys((*names, "OMP_NUM_THREADS"), str(cpus))
   if not gpus:
@@ -274,7 +275,7 @@ def _train(
         while waiting and len(active) < flag_values.jobs:
           run = waiting.pop(0)
           run.submitted()
-          command = [*_TRAIN, f"--run_dir={run.folder}", *run.flags]
+          command = [*_TRAIN, *run.flags, f"--run_dir={run.folder}"]
           arguments = (command, os.getcwd(), str(run.log), environment)
           active[task.remote(*arguments)] = run
       elif not cancelled:
@@ -285,18 +286,46 @@ def _train(
         return stop.number
       ready, _ = ray.wait(list(active), timeout=_SECONDS_BETWEEN_LOOKS)
       for run in active.values():
-        run.look()
+        # What cannot be read for now must not end the runs.
+        with contextlib.suppress(Exception):
+          run.look()
       for ref in ready:
         run = active.pop(ref)
-        run.state, run.error = _outcome(ref, run.log, ray)
-        run.look()
-        if run.state != "stopped":
-          records.update(results, [_record(run)])
+        stopping = stop.number is not None
+        run.state, run.error = _outcome(ref, run.log, ray, stopping)
+        try:
+          run.look()
+          if run.state in ("done", "failed"):
+            records.update(results, [_record(run)])
+        except Exception as error:  # of whatever file; the others go on
+          run.state, run.error = "failed", f"it is not recorded: {error}"
       table.update()
 
 
-def _outcome(ref: Any, log: pathlib.Path, ray: Any) -> tuple[str, str | None]:
-  """Returns the state in which a run ended, and why if it failed."""
+def _warn_of_resources(ray: Any, cpus: int, gpus: float) -> None:
+  """Says so if no machine of the cluster can take a run."""
+  nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+  if not any(
+    node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes
+  ):
+    print(
+      f"sweep: no machine of the cluster has the {cpus} CPUs and {gpus:g} GPUs"
+      " of a run (--cpus_per_run, --gpus_per_run); waiting for one",
+      file=sys.stderr,
+    )
+
+
+def _outcome(
+  ref: Any, log: pathlib.Path, ray: Any, stopping: bool
+) -> tuple[str, str | None]:
+  """Returns the state in which a run ended, and why if it failed.
+
+  Args:
+    ref: of its task, which has ended.
+    log: of the run.
+    ray: the module.
+    stopping: whether the sweep is being stopped.
+  """
   try:
     status = ray.get(ref)
   except ray.exceptions.TaskCancelledError:
@@ -308,10 +337,15 @@ def _outcome(ref: Any, log: pathlib.Path, ray: Any) -> tuple[str, str | None]:
     status = error.returncode
     if status < 0:
       return "failed", f"ended by {signal.Signals(-status).name}"
-  if status in (0, 128 + signal.SIGTERM):
-    return ("stopped" if status else "done"), None
+  if status == 0:
+    return "done", None
+  if status == 128 + signal.SIGTERM and stopping:
+    return "stopped", None
   last_line = log.read_text("utf-8", "replace").splitlines()[-1]
-  return "failed", last_line.removeprefix("train: ")
+  return (
+    "busy" if last_line.endswith(runs.BUSY) else "failed",
+    last_line.removeprefix("train: "),
+  )
 
 
 if __name__ == "__main__":

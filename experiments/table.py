@@ -13,6 +13,7 @@ _COLOURS = {
   "running": "cyan",
   "failed": "red",
   "stopped": "yellow",
+  "busy": "yellow",
   "done": "green",
   "waiting": "dim",
 }

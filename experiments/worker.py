@@ -14,9 +14,9 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-# Statuses with which a process has said all: its end, bad input or divergence,
-# and having stopped at SIGTERM. After any other it is worth another try.
-_FINAL = (0, 2, 128 + signal.SIGTERM)
+# Statuses with which a process has said all: its end, and bad input or
+# divergence. After any other, as that of SIGTERM, it is worth another try.
+_FINAL = (0, 2)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -26,7 +26,8 @@ def run(
   """Runs a process to its end.
 
   Interrupted (`ray.cancel`), it sends SIGTERM to the process and waits. If the
-  worker is killed, the process gets SIGTERM too (on Linux).
+  worker is killed, the process gets SIGTERM too (on Linux), but Ray may not
+  leave it the time to save a checkpoint.
 
   Args:
     command: of the process.
@@ -35,7 +36,7 @@ def run(
     environment: what is added to the worker's.
 
   Returns:
-    Its exit status: 0, 2 or 143.
+    Its exit status: 0 or 2.
 
   Raises:
     subprocess.CalledProcessError: if it ended with another status.

@@ -109,7 +109,7 @@ def test_evaluate_reads_the_run(
     counts,
     3,
   )
-  result = json.loads((run_dir / "evaluation.json").read_text())
+  result = json.loads((run_dir / "evaluation-test.json").read_text())
   assert result["iteration"] == ITERATION
   assert {name: result[name] for name in expected} == expected
 

@@ -180,6 +180,36 @@ def test_records_replace_those_of_the_same_runs(tmp_path):
   assert len(path.read_text().splitlines()) == 4
 
 
+def test_a_crash_does_not_replace_an_end(tmp_path):
+  path = tmp_path / "a.jsonl"
+  end = {**END, "count_accuracy_mode": 0.9, "count_accuracy_per_count": {}}
+  records.update(path, [record("a", 0, evaluations=[end]), record("a", 1)])
+  crashed = [record("a", seed, failure="crashed") for seed in (0, 1)]
+  records.update(path, crashed)
+  assert [r["failure"] for r in records.read(path)] == [None, "crashed"]
+  records.update(path, [record("a", 0, failure="diverged")])
+  assert records.read(path)[0]["failure"] == "diverged"
+
+
+@pytest.mark.parametrize(
+  ("before", "now", "expected"),
+  [
+    (["--what_size=1"], ["--what_size=2"], ["--what_size=2"]),
+    (["--what_size=1"], ["--what_size=1"], []),
+    (["--what_size=1"], ["--lstm_size=2"], []),
+    (["--iterations=1", "--seed=1"], ["--iterations=2", "--seed=2"], []),
+    (["--feedback"], ["--nofeedback"], ["--nofeedback"]),
+    (["--nofeedback"], ["--feedback"], ["--feedback"]),
+    (["--normalize"], ["--normalize"], []),
+    (["--nonormalize"], ["--normalize"], ["--normalize"]),
+    (["--normalize"], ["--nonormalize"], ["--nonormalize"]),
+    ([], ["--what_size=2"], []),
+  ],
+)
+def test_flags_that_change_the_numbers(before, now, expected):
+  assert records.changed(before, now) == expected
+
+
 def changed(**fields):
   return json.dumps({**record("a", 1), **fields})
 
@@ -192,6 +222,19 @@ def changed(**fields):
     '{"config": "a", "seed": 0}',
     changed(iterations_to={}),
     changed(seconds_to=None),
+    changed(iterations_to={"98": "x"}),
+    changed(config=["a"]),
+    changed(seed="0"),
+    changed(
+      evaluations=[
+        {
+          **END,
+          "count_accuracy": None,
+          "count_accuracy_mode": 0.5,
+          "count_accuracy_per_count": {},
+        }
+      ]
+    ),
     changed(evaluations={}),
     changed(evaluations=[{"iteration": 0}]),
     changed(

@@ -313,6 +313,42 @@ def test_the_same_run_twice(kind, config, terms, capsys):
   assert f"two records of {config}, seed 0" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+  "values",
+  [
+    {"flags": ["--what_size=1"]},
+    {
+      "evaluations": [
+        {**record("default", 1, 0.9)["evaluations"][-1], "digit_source": "b"}
+      ]
+    },
+  ],
+  ids=["flags", "digits"],
+)
+def test_runs_that_differ_are_not_counted_together(folder, values, capsys):
+  first = record("default", 0, 0.98) | {"flags": ["--what_size=2"]}
+  first["evaluations"][-1]["digit_source"] = "a"
+  runs = [first, record("default", 1, 0.9) | values]
+  (folder / "results" / "ours.jsonl").write_text(
+    "".join(json.dumps(run) + "\n" for run in runs)
+  )
+  assert run_report(folder) == 2
+  error = capsys.readouterr().err
+  assert error.count("\n") == 1
+  assert "runs of default that differ in" in error
+  assert (folder / "RESULTS.md").read_text() == DOCUMENT
+
+
+def test_medians_say_of_how_many_runs_they_are(folder):
+  runs = [record("blog", 0, 0.9), record("blog", 1, 0.3, None, "crashed")]
+  (folder / "results" / "theirs.jsonl").write_text(
+    "".join(json.dumps(run) + "\n" for run in runs)
+  )
+  assert run_report(folder) == 0
+  [row] = rows(blocks(folder)[1])
+  assert row[:5] == ["`blog`", "2", "0", "0 to 66 %", "2,000 (1 of 2)"]
+
+
 def test_terms_of_a_run_that_crashed_at_its_start(terms):
   crashed = record("blog", 0, 0.3, None, "crashed")
   (terms / "results" / "ours.jsonl").write_text(json.dumps(crashed) + "\n")

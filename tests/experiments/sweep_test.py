@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 import ray
 from absl import flags
@@ -21,6 +22,7 @@ from experiments import (
   machine,
   plan,
   records,
+  runs,
   sweep,
   table,
   worker,
@@ -45,7 +47,7 @@ def interrupt_at_first_checkpoint(folder):
   os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_a_sweep(tmp_path, tiny_flags, capsys, monkeypatch):
+def test_a_sweep(tmp_path, tiny_flags, tiny_data, capsys, monkeypatch):
   out, killed = tmp_path / "out", tmp_path / "killed"
   folders = [out / "default" / f"seed-{seed}" for seed in (0, 1)]
   logs = [folder / "train.log" for folder in folders]
@@ -123,8 +125,23 @@ def test_a_sweep(tmp_path, tiny_flags, capsys, monkeypatch):
   assert [log.read_bytes() for log in logs] == before
   assert records.read(results) == [other, *in_out[:2]]
 
-  # They are not taken for runs with other flags.
+  # Nor are they taken for runs on other images.
   capsys.readouterr()
+  with np.load(tiny_data) as arrays:
+    arrays = dict(arrays)
+  arrays["test_images"] = arrays["test_images"][:-1]
+  arrays["test_counts"] = arrays["test_counts"][:-1]
+  np.savez(tmp_path / "other.npz", **arrays)
+  other_data = f"--data={tmp_path / 'other.npz'}"
+  assert run_sweep(*arguments, other_data) == 2
+  assert "started on other images" in capsys.readouterr().err
+
+  # Or with other flags, which are not recorded in the same file either.
+  elsewhere = [f"--out={tmp_path / 'elsewhere'}", "--learning_rate=1"]
+  assert run_sweep(*arguments, *elsewhere, f"--results={results}") == 2
+  error = capsys.readouterr().err
+  assert error.count("\n") == 1
+  assert "default, seed 0 has other flags than --learning_rate=1.0;" in error
   assert run_sweep("--learning_rate=1", *arguments) == 2
   error = capsys.readouterr().err
   assert error.count("\n") == 1
@@ -201,18 +218,21 @@ def test_configurations(text, expected):
 
 def test_the_settings_of_a_configuration_come_last(tmp_path):
   flagfile = tmp_path / "mine.flags"
-  flagfile.write_text("--what_size=1\n--lstm_size=1\n--hidden_sizes=1\n")
+  flagfile.write_text(
+    "--what_size=1\n--lstm_size=1\n--hidden_sizes=1\n--run_dir=mine\n"
+  )
   name = f"{flagfile}:hidden_sizes=3,4"
   [run] = plan.make(
     [name], [5], tmp_path, ["--lstm_size=2", "--hidden_sizes=2"]
   )
   values = flags.FlagValues()
   sweep.train.define_flags(values)
-  values(["train", f"--run_dir={run.folder}", *run.flags])
+  values(["train", *run.flags])
   assert (values.what_size, values.lstm_size) == (1, 2)
   assert values.hidden_sizes == (3, 4)
   assert values.seed == 5
   assert run.config == name
+  assert "--lstm_size=2" in run.settings
   assert run.folder.parent.parent == tmp_path
 
 
@@ -220,6 +240,65 @@ def test_names_of_the_same_folder_are_refused(tmp_path):
   names = [f"default:data={name}.npz" for name in ("a/b", "a_b")]
   with pytest.raises(UsageError, match="same folder"):
     plan.make(names, [0], tmp_path, [])
+
+
+class Task:
+  """Ray, as far as `_outcome` needs it, with a task that ended."""
+
+  exceptions = ray.exceptions
+
+  def __init__(self, error=None):
+    self._error = error
+
+  def get(self, ref):
+    if self._error is None:
+      return ref
+    raise ray.exceptions.RayTaskError(
+      "run", "", self._error
+    ).as_instanceof_cause()
+
+
+@pytest.mark.parametrize(
+  ("status", "printed", "stopping", "expected"),
+  [
+    (0, "x", False, ("done", None)),
+    (2, "train: --lr is bad", False, ("failed", "--lr is bad")),
+    (
+      2,
+      f"train: --run_dir is a, {runs.BUSY}",
+      False,
+      ("busy", f"--run_dir is a, {runs.BUSY}"),
+    ),
+    (143, "stopped at 3", True, ("stopped", None)),
+    # From outside, and once more after it was tried again.
+    (143, "stopped at 3", False, ("failed", "stopped at 3")),
+    (-9, "x", False, ("failed", "ended by SIGKILL")),
+  ],
+)
+def test_how_a_run_ended(tmp_path, status, printed, stopping, expected):
+  log = tmp_path / "train.log"
+  log.write_text(f"first\n{printed}\n")
+  error = subprocess.CalledProcessError(status, ["train"])
+  task = Task() if status in (0, 2) else Task(error)
+  assert sweep._outcome(status, log, task, stopping) == expected
+
+
+def test_says_that_no_machine_can_take_a_run(capsys):
+  class Cluster:
+    @staticmethod
+    def nodes():
+      return [
+        {"Alive": True, "Resources": {"CPU": 4.0}},
+        {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 1.0}},
+      ]
+
+  sweep._warn_of_resources(Cluster, 4, 0)
+  assert capsys.readouterr().err == ""
+  for cpus, gpus in ((5, 0), (1, 0.5)):
+    sweep._warn_of_resources(Cluster, cpus, gpus)
+    error = capsys.readouterr().err
+    assert f"{cpus} CPUs and {gpus:g} GPUs" in error
+    assert error.count("\n") == 1
 
 
 def test_the_live_table():
@@ -235,7 +314,7 @@ def test_the_live_table():
   console = Console(file=io.StringIO(), width=100, record=True)
   console.print(table.render(runs))
   text = console.export_text()
-  assert "1 running, 1 failed, 0 stopped, 0 done, 1 waiting" in text
+  assert "1 running, 1 failed, 0 stopped, 0 busy, 0 done, 1 waiting" in text
   rows = [
     line.replace("│", " ").split()
     for line in text.splitlines()
@@ -254,14 +333,14 @@ class TestWorker:
     command = [sys.executable, "-c", code]
     return worker.run(command, str(tmp_path), log, {"ADDED": "added"})
 
-  @pytest.mark.parametrize("status", [0, 2, 143])
+  @pytest.mark.parametrize("status", [0, 2])
   def test_says_how_the_process_ended(self, tmp_path, status):
     code = f"import os; print(os.environ['ADDED'], os.getcwd()); exit({status})"
     assert self.run(tmp_path, code) == status
     assert f"added {tmp_path}\n" in (tmp_path / "log").read_text()
 
   @pytest.mark.parametrize(
-    "code", ["exit(1)", "import os; os.kill(os.getpid(), 9)"]
+    "code", ["exit(1)", "exit(143)", "import os; os.kill(os.getpid(), 9)"]
   )
   def test_raises_if_another_try_may_help(self, tmp_path, code):
     with pytest.raises(subprocess.CalledProcessError):

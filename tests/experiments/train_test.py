@@ -452,7 +452,7 @@ def test_a_read_only_run_can_be_used(undisturbed, small_disk, capsys):
   assert "counting accuracy, sampled n" in captured.out
   assert captured.err == (
     f"evaluate: --run_dir is {run_dir}, which cannot be used:"
-    f" {run_dir}/evaluation.json: Read-only file system\n"
+    f" {run_dir}/evaluation-test.json: Read-only file system\n"
   )
   assert air.load(run_dir).iteration == 6
 
@@ -523,7 +523,7 @@ def test_a_run_on_generated_images(tmp_path, tiny_flags, capsys):
 def test_evaluate_agrees_with_the_end_of_training(undisturbed, capsys):
   at_the_end = json.loads((undisturbed / "evaluation.json").read_text())
   assert run_evaluate(f"--run_dir={undisturbed}") == 0
-  again = json.loads((undisturbed / "evaluation.json").read_text())
+  again = json.loads((undisturbed / "evaluation-test.json").read_text())
   assert again == at_the_end
   out = capsys.readouterr().out
   assert "counting accuracy, sampled n" in out
@@ -532,8 +532,11 @@ def test_evaluate_agrees_with_the_end_of_training(undisturbed, capsys):
 
 def test_evaluate_on_validation_with_a_bound(undisturbed):
   flags = ["--split=validation", "--iwae_samples=5", "--seed=3"]
+  before = (undisturbed / "evaluation.json").read_bytes()
   assert run_evaluate(f"--run_dir={undisturbed}", *flags) == 0
-  result = json.loads((undisturbed / "evaluation.json").read_text())
+  # That of the end of training stays as it is.
+  assert (undisturbed / "evaluation.json").read_bytes() == before
+  result = json.loads((undisturbed / "evaluation-validation.json").read_text())
   assert result["split"] == "validation"
   assert result["num_images"] == 12
   assert result["seed"] == 3
@@ -549,7 +552,7 @@ def test_the_library_loads_the_run(undisturbed, tiny_data, eagerly):
   assert model.infer(images).canvas.shape == images.shape
   flags = ["--split=validation", "--iwae_samples=5", "--seed=3"]
   assert run_evaluate(f"--run_dir={undisturbed}", *flags) == 0
-  result = json.loads((undisturbed / "evaluation.json").read_text())
+  result = json.loads((undisturbed / "evaluation-validation.json").read_text())
   bounds = model.log_prob(images, iwae_samples=5, seed=3)
   # Other batches, hence perhaps other noise.
   assert bounds.mean() == pytest.approx(result["iwae"], rel=0.05)
