@@ -244,13 +244,13 @@ def _measure(
       file=sys.stderr,
     )
     reference_mean = moments[_REFERENCE].mean()
-    unit = np.maximum(-along[_WITHOUT_SCORE].mean(), 1e-300)
+    unit = -along[_WITHOUT_SCORE].mean()
     for name in functions:
       variance = moments[name].variance()
       distance = distances[name].mean()
       squared_error = distances[name].squared_error()
-      bias = along[name].mean() / unit
-      bias_error = np.sqrt(along[name].squared_error()) / unit
+      bias = along[name].mean()
+      bias_error = np.sqrt(along[name].squared_error())
       yield {
         "iteration": iteration,
         "minibatch": minibatch,
@@ -272,19 +272,24 @@ def _measure(
           }
           for group, mask in groups.items()
         },
+        # None if the score function's part is lost in the noise.
         "bias": {
-          group: {"bias": float(value), "error": float(error)}
-          for group, value, error in zip(
-            _WITH_SCORE, bias, bias_error, strict=True
+          group: {"bias": float(value / one), "error": float(error / one)}
+          if one > 0.0
+          else None
+          for group, value, error, one in zip(
+            _WITH_SCORE, bias, bias_error, unit, strict=True
           )
         },
       }
 
 
 def _can_be_checked(record: dict[str, Any], group: str) -> bool:
+  bias = record["bias"][group]
   return (
     record["surprises"] >= _FEWEST_SURPRISES
-    and record["bias"][group]["error"] <= _LARGEST_ERROR
+    and bias is not None
+    and bias["error"] <= _LARGEST_ERROR
   )
 
 
@@ -308,8 +313,8 @@ def disagreements(records: Sequence[dict[str, Any]]) -> list[str]:
   ]
 
 
-def _with_error(values: dict[str, float]) -> str:
-  return f"{values['bias']:.2f} ({values['error']:.2f})"
+def _with_error(values: dict[str, float] | None) -> str:
+  return f"{values['bias']:.2f} ({values['error']:.2f})" if values else "-"
 
 
 def format_tables(records: Sequence[dict[str, Any]]) -> str:

@@ -110,6 +110,7 @@ def test_says_which_means_do_not_agree():
     record("relaxed", 9.0),
     # Too large an error to tell anything.
     record("reinforce", -9.0, error=0.3),
+    {**record("reinforce", 0.0), "bias": {"rest": None}},
     # Of rare n, on which the mean depends, none may have been drawn.
     record("reinforce", 0.6, surprises=99.0),
   ]
