@@ -182,6 +182,23 @@ def series(record: Mapping[str, Any], key: str) -> dict[int, float]:
   }
 
 
+def read_json(path: pathlib.Path) -> Any:
+  """Returns what a file beside the records says; {} if it is not there.
+
+  Args:
+    path: of the file.
+
+  Raises:
+    UsageError: if it is no JSON.
+  """
+  if not path.is_file():
+    return {}
+  try:
+    return json.loads(path.read_text(encoding="utf-8"))
+  except ValueError as error:
+    raise UsageError(f"results holds {path}, no JSON: {error}") from error
+
+
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
   """Returns the records in a file.
 

@@ -127,12 +127,7 @@ def main(flag_values: flags.FlagValues) -> int:
 def _names(results: pathlib.Path) -> dict[str, str]:
   """Returns the names of configurations, none if the file is not there."""
   path = results / _NAMES
-  if not path.is_file():
-    return {}
-  try:
-    names = json.loads(path.read_text(encoding="utf-8"))
-  except ValueError as error:
-    raise UsageError(f"results holds {path}, no JSON: {error}") from error
+  names = records.read_json(path)
   if (
     not isinstance(names, dict)
     or not all(
@@ -201,11 +196,9 @@ def _read(
 
 def _check_alike(config: str, group: Sequence[dict[str, Any]]) -> None:
   """Checks that the runs of a configuration can be counted together."""
+  sources = {end.get("digit_source") for r in group if (end := records.end(r))}
   for record in group:
     flags = records.changed(group[0].get("flags", []), record.get("flags", []))
-    sources = {
-      end.get("digit_source") for r in group if (end := records.end(r))
-    }
     if flags or len(sources) > 1:
       culprits = flags or sorted(map(str, sources))
       raise UsageError(

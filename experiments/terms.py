@@ -6,7 +6,6 @@ it, either values by iteration, or one value, whose iteration is not known or
 not comparable.
 """
 
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -65,12 +64,7 @@ def published(results: pathlib.Path) -> _Published:
     UsageError: if the file is not as above.
   """
   path = results / _PUBLISHED
-  if not path.is_file():
-    return {}
-  try:
-    content = json.loads(path.read_text(encoding="utf-8"))
-  except ValueError as error:
-    raise UsageError(f"results holds {path}, no JSON: {error}") from error
+  content = records.read_json(path)
   if not isinstance(content, dict) or not all(
     isinstance(curves, dict) for curves in content.values()
   ):
