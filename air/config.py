@@ -310,12 +310,6 @@ class TrainingConfig:
   baseline_learning_rate_ratio: float = _field(
     10.0, "the baseline's learning rate over the model's (post)"
   )
-  baseline_scale: float = _field(
-    1.0,
-    "nats in a unit of the baseline's output, which so regresses on the error"
-    " over this (post: 1)",
-    before=1.0,
-  )
   normalize_signal: bool = _field(
     False,
     "centre the learning signal by its moving mean, and divide what goes by way"
@@ -362,7 +356,7 @@ class TrainingConfig:
     _check(self, "at least 1", lambda v: v >= 1, "batch_size")
     rates = ("learning_rate", "baseline_learning_rate_ratio")
     positive = (
-      *(*rates, "learning_rate_final_ratio", "baseline_scale"),
+      *(*rates, "learning_rate_final_ratio"),
       *("rmsprop_epsilon", "relaxation_temperature"),
     )
     _check(self, "more than 0", lambda v: v > 0, *positive)
@@ -377,6 +371,10 @@ class TrainingConfig:
     _check(self, "at least 0", lambda v: v >= 0, *counts, "seed")
 
 
+# Settings that older runs have, by part, with the value that has become fixed.
+_FIXED = {"training": {"baseline_scale": 1.0}}
+
+
 @dataclasses.dataclass(frozen=True)
 class AIRConfig:
   """Everything that changes the numbers of a run, but for the data."""
@@ -389,8 +387,9 @@ class AIRConfig:
   def from_dict(cls, values: dict[str, dict[str, Any]]) -> "AIRConfig":
     """Returns the configuration that `dataclasses.asdict` made `values` of.
 
-    Also after a round trip through JSON, which makes lists of tuples, and of
-    runs older than a field whose value they had is known (`before`).
+    Also after a round trip through JSON, which makes lists of tuples, of runs
+    older than a field whose value they had is known (`before`), and of runs
+    that could still choose what is fixed by now, if they chose the same.
 
     Args:
       values: field name to value, for each of the three parts.
@@ -413,6 +412,9 @@ class AIRConfig:
         },
         **values[part.name],
       }
+      for name, value in _FIXED.get(part.name, {}).items():
+        if given.get(name) == value:
+          del given[name]
       _check_names(
         part.name, given, [f.name for f in dataclasses.fields(part_class)]
       )

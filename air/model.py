@@ -386,8 +386,7 @@ class AIRModel(snt.Module):
     assert self.baseline is not None
     assert self._estimator.baseline_features is not None
     features = self._estimator.baseline_features(output)  # [B, F]
-    scale = self.config.training.baseline_scale
-    baseline = scale * self.baseline(tf.stop_gradient(features))  # [B]
+    baseline = self.baseline(tf.stop_gradient(features))  # [B]
     if self.signal_moments is None:
       return self._estimate(output, terms, baseline)
     centre = self.signal_moments.mean

@@ -77,7 +77,6 @@ REFUSED = [
     for name in (
       "learning_rate",
       "baseline_learning_rate_ratio",
-      "baseline_scale",
       "relaxation_temperature",
       "rmsprop_epsilon",
     )
@@ -238,6 +237,15 @@ def test_from_dict_of_a_run_older_than_a_field(part, field, before):
   del values[part][field]
   config = AIRConfig.from_dict(values)
   assert getattr(getattr(config, part), field) == before
+
+
+def test_from_dict_of_a_run_that_chose_what_is_fixed_by_now():
+  values = dataclasses.asdict(AIRConfig())
+  values["training"]["baseline_scale"] = 1.0
+  assert AIRConfig.from_dict(values) == AIRConfig()
+  values["training"]["baseline_scale"] = 100.0
+  with pytest.raises(ConfigError, match=r"^training .*baseline_scale$"):
+    AIRConfig.from_dict(values)
 
 
 @pytest.mark.parametrize("part", ["model", "prior", "training"])

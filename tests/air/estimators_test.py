@@ -413,19 +413,6 @@ def test_the_broadcast_baseline_scores_images_against_each_other():
   )
 
 
-def test_the_scale_of_the_baseline_multiplies_its_output():
-  model = make_model("reinforce", baseline_scale=100.0)
-  images, step_noise = make_inputs(model)
-  output = model(images, step_noise, 0.2)
-  objective = model.objective(output, model.elbo_terms(output, model.priors(0)))
-  predicted = model.baseline(estimators.baseline_features(output))
-  np.testing.assert_allclose(
-    objective.learning_signal,
-    objective.reconstruction - 100.0 * tf.reduce_mean(predicted),
-    rtol=1e-5,
-  )
-
-
 def test_the_baseline_loss_trains_the_baseline_only():
   model = make_model("reinforce")
   images, step_noise = make_inputs(model)
