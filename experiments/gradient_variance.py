@@ -31,10 +31,9 @@ minutes of CPU time for each checkpoint, and some 3 GB of memory.
 
 import dataclasses
 import json
-import math
 import pathlib
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -45,35 +44,16 @@ from absl import flags
 from air import charts, figures, files, noise
 from air.gradients import RunningMoments, parameter_groups
 from air.training import Trainer
-from experiments import evaluate, launcher, runs
+from experiments import evaluate, launcher, runs, variances
 
 # Streams of random numbers, the second entry of a seed (see air/training.py).
 _DRAW_STREAM = 5
 _FIT_STREAM = 6
 
-_REFERENCE = "marginal"
-_WITHOUT_SCORE = "backpropagation"
-# To the decoder's gradient the score function adds nothing.
-_WITH_SCORE = ("presence_head", "rest")
-# Of the same bound as the reference.
-_UNBIASED = ("reinforce_plain", "reinforce", "reinforce_per_step")
 _MEASURED = (
   "backpropagation",
   *("reinforce_plain", "reinforce", "reinforce_leaky", "reinforce_broadcast"),
   *("reinforce_per_step", "marginal", "vimco", "relaxed"),
-)
-# In all draws together, images whose n is not the most probable one; with fewer
-# to be expected, means are not checked.
-_FEWEST_SURPRISES = 100
-# Means further apart than so many standard errors do not agree.
-_MOST_ERRORS = 5.0
-# A bias is checked where its standard error is no larger.
-_LARGEST_ERROR = 0.25
-# What the blog post says it measured: estimator, group, order of magnitude.
-_POST = (
-  ("backpropagation", "decoder", 1e-2),
-  ("reinforce_plain", "presence_head", 1e3),
-  ("reinforce", "presence_head", 1e-1),
 )
 
 
@@ -206,11 +186,11 @@ def _measure(
     iteration: of the checkpoint.
     draws: gradients of each kind.
   """
-  reference = trainers[_REFERENCE]
+  reference = trainers[variances.REFERENCE]
   surprises = draws * reference.config.training.batch_size
   surprises *= _surprise(reference, images, iteration)
   groups = parameter_groups(reference.model)
-  masks = [groups[group] for group in _WITH_SCORE]
+  masks = [groups[group] for group in variances.WITH_SCORE]
   size = len(groups["rest"])
   functions = {
     name: _gradient_function(trainer, iteration)
@@ -232,9 +212,9 @@ def _measure(
       seed = noise.fold_in(key, draw)
       gradients = {name: f(batch, seed) for name, f in functions.items()}
       if draw == draws // 2:
-        direction = tf.constant(-distances[_WITHOUT_SCORE].mean())
+        direction = tf.constant(-distances[variances.WITHOUT_SCORE].mean())
       for name, gradient in gradients.items():
-        distance = gradient - gradients[_REFERENCE]
+        distance = gradient - gradients[variances.REFERENCE]
         moments[name].add(gradient)
         distances[name].add(distance)
         if draw >= draws // 2:
@@ -243,8 +223,8 @@ def _measure(
       f"iteration {iteration}, minibatch {minibatch}: {draws} draws done",
       file=sys.stderr,
     )
-    reference_mean = moments[_REFERENCE].mean()
-    unit = -along[_WITHOUT_SCORE].mean()
+    reference_mean = moments[variances.REFERENCE].mean()
+    unit = -along[variances.WITHOUT_SCORE].mean()
     for name in functions:
       variance = moments[name].variance()
       distance = distances[name].mean()
@@ -278,116 +258,10 @@ def _measure(
           if one > 0.0
           else None
           for group, value, error, one in zip(
-            _WITH_SCORE, bias, bias_error, unit, strict=True
+            variances.WITH_SCORE, bias, bias_error, unit, strict=True
           )
         },
       }
-
-
-def _can_be_checked(record: dict[str, Any], group: str) -> bool:
-  bias = record["bias"][group]
-  return (
-    record["surprises"] >= _FEWEST_SURPRISES
-    and bias is not None
-    and bias["error"] <= _LARGEST_ERROR
-  )
-
-
-def disagreements(records: Sequence[dict[str, Any]]) -> list[str]:
-  """Returns where an unbiased estimator's mean is not the reference's.
-
-  Where it can be checked.
-
-  Args:
-    records: see `main`.
-  """
-  return [
-    f"{record['estimator']} ({group}, iteration {record['iteration']},"
-    f" minibatch {record['minibatch']}): bias {values['bias']:.2g} with a"
-    f" standard error of {values['error']:.2g}"
-    for record in records
-    if record["estimator"] in _UNBIASED
-    for group, values in record["bias"].items()
-    if _can_be_checked(record, group)
-    and abs(values["bias"]) > _MOST_ERRORS * values["error"]
-  ]
-
-
-def _with_error(values: dict[str, float] | None) -> str:
-  return f"{values['bias']:.2f} ({values['error']:.2f})" if values else "-"
-
-
-def format_tables(records: Sequence[dict[str, Any]]) -> str:
-  """Returns the records as lines of text.
-
-  Args:
-    records: see `main`.
-  """
-  groups = list(records[0]["groups"])
-  kinds = dict.fromkeys((r["iteration"], r["minibatch"]) for r in records)
-  lines = []
-  for kind in kinds:
-    lines += [
-      f"iteration {kind[0]}, minibatch {kind[1]}: variance per parameter, mean"
-      f" over the group; bias (standard error), -1: as {_WITHOUT_SCORE}",
-      f"  {'':<20s}"
-      + "".join(f"{group:>15s}" for group in groups)
-      + "".join(f"{group:>16s}" for group in _WITH_SCORE)
-      + "  baseline",
-    ]
-    for record in records:
-      if (record["iteration"], record["minibatch"]) != kind:
-        continue
-      variances = "".join(
-        f"{values['variance_mean']:>15.1e}"
-        for values in record["groups"].values()
-      )
-      biases = "".join(
-        f"{_with_error(values):>16s}" for values in record["bias"].values()
-      )
-      lines.append(
-        f"  {record['estimator']:<20s}{variances}{biases}"
-        f"  {record['baseline'] or '-'}"
-      )
-  lines += _against_the_post(records, list(kinds))
-  return "\n".join(lines)
-
-
-def _against_the_post(
-  records: Sequence[dict[str, Any]], kinds: Sequence[tuple[int, str]]
-) -> list[str]:
-  """Returns a table of definitions of the three variances the post speaks of.
-
-  The last column is the largest factor by which one of them is off.
-  """
-  by_name = {
-    (r["iteration"], r["minibatch"], r["estimator"]): r for r in records
-  }
-  header = "".join(f"{name + ', ' + group:>32s}" for name, group, _ in _POST)
-  post = "".join(f"{order:>32.0e}" for *_, order in _POST)
-  lines = [
-    "Against the blog post's orders of magnitude",
-    f"  {'':<34s}{header}{'off by':>10s}",
-    f"  {'the post':<34s}{post}",
-  ]
-  for iteration, minibatch in kinds:
-    for statistic in ("mean", "median", "max"):
-      values = [
-        by_name[iteration, minibatch, name]["groups"][group][
-          f"variance_{statistic}"
-        ]
-        for name, group, _ in _POST
-      ]
-      off = max(
-        abs(math.log10(max(value, 1e-300) / order))
-        for value, (*_, order) in zip(values, _POST, strict=True)
-      )
-      lines.append(
-        f"  {f'iteration {iteration}, {minibatch}, {statistic}':<34s}"
-        + "".join(f"{value:>32.1e}" for value in values)
-        + f"{f'10^{off:.1f}':>10s}"
-      )
-  return lines
 
 
 def main(flag_values: flags.FlagValues) -> int:
@@ -420,7 +294,7 @@ def main(flag_values: flags.FlagValues) -> int:
           "baseline": baselines[record["estimator"]],
         }
       )
-  print(format_tables(records))
+  print(variances.format_tables(records))
   files.write_text(
     out / "gradient_variance.jsonl",
     "".join(json.dumps(record) + "\n" for record in records),
@@ -428,27 +302,16 @@ def main(flag_values: flags.FlagValues) -> int:
   figures.save(
     charts.gradient_variances(records), out / "gradient_variance.png"
   )
-  wrong = disagreements(records)
+  wrong = variances.disagreements(records)
   if wrong:
     print(
-      f"gradient_variance: mean gradients differ from that of {_REFERENCE},"
-      f" expected a bias of at most {_MOST_ERRORS:.0f} standard errors: "
-      + "; ".join(wrong),
+      "gradient_variance: mean gradients differ from that of"
+      f" {variances.REFERENCE}, expected a bias of at most"
+      f" {variances.MOST_ERRORS:.0f} standard errors: {'; '.join(wrong)}",
       file=sys.stderr,
     )
     return 1
-  at: dict[bool, list[str]] = {True: [], False: []}
-  for record in records:
-    if record["estimator"] in _UNBIASED:
-      for group, values in record["bias"].items():
-        at[_can_be_checked(record, group)].append(
-          f"{record['estimator']} ({group}, iteration {record['iteration']},"
-          f" minibatch {record['minibatch']}): {_with_error(values)}"
-        )
-  print(f"Biases within {_MOST_ERRORS:.0f} standard errors of zero:")
-  print(*(f"  {line}" for line in at[True]), sep="\n")
-  print("Not checked, for too few draws have another n, or the error is large:")
-  print(*(f"  {line}" for line in at[False]), sep="\n")
+  print(variances.format_checks(records))
   return 0
 
 

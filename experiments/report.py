@@ -19,6 +19,8 @@ The first says what is wanted, of which files of --results:
                validation images, all runs in each panel, beside what others
                published (published.json)
   confusions   a row for each failure: what it infers for each true count
+  variances    a row for each estimator, of one file that
+               experiments.gradient_variance wrote: variances and biases
 
 A run succeeds if at least 98 % of its sampled counts on the test images are
 right; `threshold=95` after the files makes that 95 %. `names.json` in --results
@@ -46,13 +48,15 @@ from absl import flags
 from matplotlib.figure import Figure
 
 from air import charts, figures, files
-from experiments import launcher, records, terms
+from experiments import launcher, records, terms, variances
 from experiments.launcher import UsageError
 
 _OPEN, _CLOSE = "<!-- report:", "<!-- /report -->"
 _BLOCK = re.compile(rf"({_OPEN}([^\n]*)-->)(.*?){_CLOSE}", re.DOTALL)
 _NONE = "-"
 _NAMES = "names.json"
+# The kind of block that is not about runs.
+_VARIANCES = "variances"
 # The runs of each configuration, by what stands for it.
 _Groups = dict[str, list[dict[str, Any]]]
 
@@ -88,8 +92,17 @@ def main(flag_values: flags.FlagValues) -> int:
   drawn: dict[pathlib.Path, Callable[[], Figure]] = {}
 
   def fill(match: re.Match[str]) -> str:
-    kind, groups, threshold, stem = _read(match[2], results)
+    kind, paths, threshold = _wanted(match[2], results)
+    if kind == _VARIANCES:
+      if len(paths) > 1:
+        raise UsageError(
+          f"output holds the block '{match[2].strip()}', expected one file"
+        )
+      text = _table(*variances.rows(variances.read(paths[0])))
+      return f"{match[1]}\n\n{text}\n\n{_CLOSE}"
+    groups = _runs_in(paths)
     if kind in _FIGURES:
+      stem = "-".join(path.stem for path in paths)
       path = results / "figures" / f"{kind}-{stem}.png"
       if path in drawn:
         raise UsageError(
@@ -153,45 +166,49 @@ def _document(path: pathlib.Path) -> str:
     ) from error
 
 
-def _read(
-  wanted: str, results: pathlib.Path
-) -> tuple[str, _Groups, float, str]:
+def _wanted(
+  text: str, results: pathlib.Path
+) -> tuple[str, list[pathlib.Path], float]:
   """Returns what a block is about.
 
   Args:
-    wanted: what its comment says.
+    text: what its comment says.
     results: the folder of the records.
 
   Returns:
-    The kind of block, its runs, the percentage from which on one is a success,
-    and the names of its files in one word.
+    The kind of block, its files, and the percentage from which on a run is a
+    success.
   """
-  kind, *words = wanted.split() or [""]
+  kind, *words = text.split() or [""]
   names = [word for word in words if "=" not in word]
   settings = [word for word in words if "=" in word]
   threshold = re.fullmatch(
     r"threshold=(\d+(?:\.\d+)?)",
     "".join(settings) or f"threshold={100 * records.SUCCESS}",
   )
-  kinds = (*_FIGURES, *_TABLES)
+  kinds = (*_FIGURES, *_TABLES, _VARIANCES)
   if kind not in kinds or not names or not threshold:
     raise UsageError(
-      f"output holds the block '{wanted.strip()}', expected one of"
+      f"output holds the block '{text.strip()}', expected one of"
       f" {', '.join(kinds)}, then files, then perhaps threshold=PERCENTAGE"
     )
-  groups: _Groups = {}
   for name in names:
-    found = records.read(results / name) if (results / name).is_file() else []
-    if not found:
+    if not (results / name).is_file() or not (results / name).stat().st_size:
       raise UsageError(
         f"results is {results}, expected records in {name} there"
       )
-    for record in found:
+  return kind, [results / name for name in names], float(threshold[1])
+
+
+def _runs_in(paths: Iterable[pathlib.Path]) -> _Groups:
+  """Returns the runs whose records are in files."""
+  groups: _Groups = {}
+  for path in paths:
+    for record in records.read(path):
       groups.setdefault(record["config"], []).append(record)
   for config, group in groups.items():
     _check_alike(config, group)
-  stem = "-".join(pathlib.Path(name).stem for name in names)
-  return kind, groups, float(threshold[1]), stem
+  return groups
 
 
 def _check_alike(config: str, group: Sequence[dict[str, Any]]) -> None:

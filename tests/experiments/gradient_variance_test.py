@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from air import estimators
-from experiments import gradient_variance, launcher, train
+from experiments import gradient_variance, launcher, train, variances
 
 
 def call(binary, *arguments):
@@ -114,7 +114,7 @@ def test_says_which_means_do_not_agree():
     # Of rare n, on which the mean depends, none may have been drawn.
     record("reinforce", 0.6, surprises=99.0),
   ]
-  assert gradient_variance.disagreements(records) == [
+  assert variances.disagreements(records) == [
     f"{estimator} (rest, iteration 3, minibatch fixed): bias {bias} with a"
     " standard error of 0.1"
     for estimator, bias in (("reinforce_plain", -0.6), ("reinforce", 0.6))

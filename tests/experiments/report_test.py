@@ -175,6 +175,69 @@ def test_curves(folder):
     assert image.width > 1000
 
 
+def measurement(estimator, iteration, minibatch="drawn", **changes):
+  variances = {"decoder": 1e-2, "presence_head": 2e-3, "rest": 0.12}
+  return {
+    "estimator": estimator,
+    "iteration": iteration,
+    "minibatch": minibatch,
+    "surprises": 100.0 if iteration < 1000 else 99.0,
+    "groups": {g: {"variance_mean": v} for g, v in variances.items()},
+    "bias": {"presence_head": {"bias": -1.0, "error": 0.25}, "rest": None},
+    **changes,
+  }
+
+
+def test_variances(folder):
+  lost = {"presence_head": None, "rest": None}
+  measured = [
+    measurement(estimator, iteration, minibatch)
+    for iteration in (0, 1000)
+    for minibatch in ("drawn", "fixed")
+    for estimator in ("backpropagation", "marginal")
+  ]
+  measured += [measurement("vimco", i, bias=lost) for i in (0, 1000)]
+  lines = [json.dumps(record) + "\n" for record in measured]
+  (folder / "results" / "gradients.jsonl").write_text("".join(lines))
+  (folder / "RESULTS.md").write_text(
+    "<!-- report: variances gradients.jsonl -->\n<!-- /report -->\n"
+  )
+  assert run_report(folder) == 0
+  (block,) = blocks(folder)
+  header = next(line for line in block if line.startswith("|"))
+  assert [cell.strip() for cell in header.split("|")[1:-1]] == [
+    "",
+    *("decoder: at 0", "1,000", "presence head: at 0", "1,000"),
+    *("rest: at 0", "1,000", "bias, presence head: at 0"),
+  ]
+  cells = ["1e-02", "1e-02", "2e-03", "~2e-03", "1e-01", "~1e-01"]
+  post = ["1e-02 `backpropagation`", ""]
+  post += ["1e+03 `reinforce_plain`, 1e-01 `reinforce`", "", "", "", ""]
+  assert rows(block) == [
+    ["`backpropagation`", *cells, "-1.00 ± 0.25"],
+    ["`marginal`", *cells, "-"],
+    ["`vimco`", *cells, "-"],
+    ["the post", *post],
+  ]
+
+
+@pytest.mark.parametrize(
+  ("files", "expected"),
+  [
+    ("ours.jsonl", "ours.jsonl, line 1 is not a record of gradients"),
+    ("ours.jsonl theirs.jsonl", "expected one file"),
+  ],
+)
+def test_bad_variances(folder, files, expected, capsys):
+  (folder / "RESULTS.md").write_text(
+    f"<!-- report: variances {files} -->\n<!-- /report -->\n"
+  )
+  assert run_report(folder) == 2
+  error = capsys.readouterr().err
+  assert error.count("\n") == 1
+  assert expected in error
+
+
 def test_names_of_configurations(folder):
   names = {"default": "as it is, all", "blog:what_size=20": "smaller codes"}
   (folder / "results" / "names.json").write_text(json.dumps(names))
