@@ -336,18 +336,20 @@ class Estimator(NamedTuple):
     baseline_features: `(AIROutput) -> [B, F]`; None: it has no baseline.
     num_samples: K where the configuration does not say; more than one: it
       needs at least two.
+    unbiased: whether its mean is the gradient of the ELBO.
   """
 
   objective: Callable[[Context], Objective]
   baseline_features: Callable[["AIROutput"], tf.Tensor] | None = None
   num_samples: int = 1
+  unbiased: bool = False
 
 
 ESTIMATORS = {
-  "marginal": Estimator(marginal),
-  "reinforce": Estimator(reinforce, baseline_features),
-  "reinforce_plain": Estimator(reinforce_plain),
-  "reinforce_per_step": Estimator(reinforce_per_step),
+  "marginal": Estimator(marginal, unbiased=True),
+  "reinforce": Estimator(reinforce, baseline_features, unbiased=True),
+  "reinforce_plain": Estimator(reinforce_plain, unbiased=True),
+  "reinforce_per_step": Estimator(reinforce_per_step, unbiased=True),
   "reinforce_leaky": Estimator(reinforce, leaky_baseline_features),
   "reinforce_broadcast": Estimator(
     reinforce_broadcast, leaky_baseline_features

@@ -42,6 +42,7 @@ import tqdm
 from absl import flags
 
 from air import charts, figures, files, noise
+from air.estimators import ESTIMATORS
 from air.gradients import RunningMoments, parameter_groups
 from air.training import Trainer
 from experiments import evaluate, launcher, runs, variances
@@ -49,12 +50,6 @@ from experiments import evaluate, launcher, runs, variances
 # Streams of random numbers, the second entry of a seed (see air/training.py).
 _DRAW_STREAM = 5
 _FIT_STREAM = 6
-
-_MEASURED = (
-  "backpropagation",
-  *("reinforce_plain", "reinforce", "reinforce_leaky", "reinforce_broadcast"),
-  *("reinforce_per_step", "marginal", "vimco", "relaxed"),
-)
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -88,7 +83,7 @@ def _trainers(
   """Returns one for each estimator, all with the weights of a checkpoint."""
   restored = evaluate.model_at(run, path)
   trainers = {}
-  for name in _MEASURED:
+  for name in ESTIMATORS:
     # Normalised, the gradient would be another; samples as the estimator has.
     training = dataclasses.replace(
       run.air.training, estimator=name, normalize_signal=False, num_samples=0
@@ -156,20 +151,21 @@ def _along(
   return np.array([np.sum(products[mask]) for mask in masks])
 
 
-def _surprise(trainer: Trainer, images: np.ndarray, iteration: int) -> float:
-  """Returns how probable an n is in training that is not the most probable.
+def _surprise_function(trainer: Trainer, iteration: int):
+  """Returns a function of a batch and a seed to the number of surprises, `[]`.
 
-  Args:
-    trainer: with the weights of a checkpoint.
-    images: `[N, H, W]` uint8, of training; the first minibatch counts.
-    iteration: of the checkpoint, at which the presence floor is read.
+  That is how many of the images are expected to have another n, in training,
+  than the most probable one.
   """
-  seed = tf.constant([trainer.config.training.seed, _DRAW_STREAM])
-  batch, step_noise = trainer.batch(_batch(trainer, images, 0), seed)
-  floor = trainer.model.presence_floor(tf.constant(iteration, tf.int64))
-  output = trainer.model(batch, step_noise, floor)
-  probs = output.num_steps_posterior().probs()
-  return float(tf.reduce_mean(1.0 - tf.reduce_max(probs, axis=-1)))
+
+  @tf.function(autograph=False)
+  def surprises(batch, seed):
+    floor = trainer.model.presence_floor(tf.constant(iteration, tf.int64))
+    output = trainer.model(*trainer.batch(batch, seed), floor)
+    probs = output.num_steps_posterior().probs()
+    return tf.reduce_sum(1.0 - tf.reduce_max(probs, axis=-1))
+
+  return surprises
 
 
 def _measure(
@@ -187,8 +183,7 @@ def _measure(
     draws: gradients of each kind.
   """
   reference = trainers[variances.REFERENCE]
-  surprises = draws * reference.config.training.batch_size
-  surprises *= _surprise(reference, images, iteration)
+  surprises_in = _surprise_function(reference, iteration)
   groups = parameter_groups(reference.model)
   masks = [groups[group] for group in variances.WITH_SCORE]
   size = len(groups["rest"])
@@ -202,6 +197,7 @@ def _measure(
     distances = {name: RunningMoments(size) for name in functions}
     along = {name: RunningMoments(len(masks)) for name in functions}
     direction = tf.zeros([size], tf.float64)
+    surprises = 0.0
     for draw in tqdm.trange(
       draws,
       desc=f"iteration {iteration}, minibatch {minibatch}",
@@ -211,6 +207,7 @@ def _measure(
       batch = _batch(reference, images, draw if minibatch == "drawn" else 0)
       seed = noise.fold_in(key, draw)
       gradients = {name: f(batch, seed) for name, f in functions.items()}
+      surprises += float(surprises_in(batch, seed))
       if draw == draws // 2:
         direction = tf.constant(-distances[variances.WITHOUT_SCORE].mean())
       for name, gradient in gradients.items():
@@ -225,6 +222,8 @@ def _measure(
     )
     reference_mean = moments[variances.REFERENCE].mean()
     unit = -along[variances.WITHOUT_SCORE].mean()
+    unit_error = np.sqrt(along[variances.WITHOUT_SCORE].squared_error())
+    told = unit > variances.MOST_ERRORS * unit_error
     for name in functions:
       variance = moments[name].variance()
       distance = distances[name].mean()
@@ -236,6 +235,7 @@ def _measure(
         "minibatch": minibatch,
         "estimator": name,
         "num_samples": trainers[name].model.num_samples,
+        "unbiased": ESTIMATORS[name].unbiased,
         "draws": draws,
         "surprises": surprises,
         "groups": {
@@ -255,10 +255,10 @@ def _measure(
         # None if the score function's part is lost in the noise.
         "bias": {
           group: {"bias": float(value / one), "error": float(error / one)}
-          if one > 0.0
+          if can_tell
           else None
-          for group, value, error, one in zip(
-            variances.WITH_SCORE, bias, bias_error, unit, strict=True
+          for group, value, error, one, can_tell in zip(
+            variances.WITH_SCORE, bias, bias_error, unit, told, strict=True
           )
         },
       }
