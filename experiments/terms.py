@@ -23,7 +23,7 @@ _TERMS = {
   "count_accuracy": _ACCURACY,
   "elbo": "ELBO, nats",
   "reconstruction": "reconstruction error, nats",
-  "mean_num_steps": "number of steps",
+  "mean_num_steps": "mean number of steps",
   "kl_num_steps": "KL of the number of steps, nats",
   "kl_what": "KL of z_what, nats",
   "kl_where": "KL of z_where, nats",
