@@ -20,7 +20,7 @@ import fcntl
 import json
 import math
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -208,6 +208,23 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
   Raises:
     UsageError: if a line is not a record.
   """
+  expected = "a record of a run; expected what experiments.sweep writes"
+  return read_lines(path, _is_record, expected)
+
+
+def read_lines(
+  path: pathlib.Path, is_record: Callable[[Any], bool], expected: str
+) -> list[Any]:
+  """Returns what stands in the lines of a file, each of them JSON.
+
+  Args:
+    path: of the file.
+    is_record: whether a line's content is what it should be.
+    expected: what that is.
+
+  Raises:
+    UsageError: if a line's content is something else.
+  """
   records = []
   lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
   for number, line in enumerate(lines, start=1):
@@ -215,11 +232,8 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
       record = json.loads(line)
     except ValueError:
       record = None
-    if not _is_record(record):
-      raise UsageError(
-        f"{path}, line {number} is not a record of a run; expected what"
-        " experiments.sweep writes"
-      )
+    if not is_record(record):
+      raise UsageError(f"{path}, line {number} is not {expected}")
     records.append(record)
   return records
 

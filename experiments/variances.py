@@ -8,13 +8,12 @@ the draws are expected to have an n that is not the most probable one
 (`surprises`).
 """
 
-import json
 import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.launcher import UsageError
+from experiments import records as records_lib
 
 # The estimator that the others' means are compared with, and the one that
 # leaves the score function out.
@@ -29,7 +28,9 @@ MOST_ERRORS = 5.0
 _FEWEST_SURPRISES = 100
 # A bias is checked where its standard error is no larger: one of 0.5 is found.
 _LARGEST_ERROR = 0.1
-_KEYS = {"iteration", "minibatch", "estimator", "surprises", "bias"}
+_KEYS = {
+  *("iteration", "minibatch", "estimator", "surprises", "groups", "bias"),
+}
 # What the blog post says it measured: estimator, group, order of magnitude.
 _POST = (
   ("backpropagation", "decoder", 1e-2),
@@ -47,22 +48,20 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
   Raises:
     UsageError: if a line is not a record.
   """
-  records = []
-  lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-  for number, line in enumerate(lines, start=1):
-    try:
-      record = json.loads(line)
-      known = all("variance_mean" in g for g in record["groups"].values())
-      known = known and record.keys() >= _KEYS
-    except (ValueError, TypeError, KeyError, AttributeError):
-      known = False
-    if not known:
-      raise UsageError(
-        f"{path}, line {number} is not a record of gradients; expected what"
-        " experiments.gradient_variance writes"
-      )
-    records.append(record)
-  return records
+  expected = "a record of gradients; expected what"
+  expected += " experiments.gradient_variance writes"
+  return records_lib.read_lines(path, _is_record, expected)
+
+
+def _is_record(record: Any) -> bool:
+  """Returns whether what stands in a line is a record, as far as it is used."""
+  if not isinstance(record, dict) or not record.keys() >= _KEYS:
+    return False
+  groups = record["groups"]
+  return isinstance(groups, dict) and all(
+    isinstance(group, dict) and "variance_mean" in group
+    for group in groups.values()
+  )
 
 
 def _is_rare(record: dict[str, Any]) -> bool:
