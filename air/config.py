@@ -388,10 +388,10 @@ class TrainingConfig:
     _check_choices(self)
     _check_finite(self)
     _check(self, "at least 1", lambda v: v >= 1, "batch_size")
-    rates = ("learning_rate", "baseline_learning_rate_ratio")
     positive = (
-      *(*rates, "learning_rate_final_ratio"),
-      *("rmsprop_epsilon", "relaxation_temperature"),
+      *("learning_rate", "baseline_learning_rate_ratio"),
+      *("learning_rate_final_ratio", "rmsprop_epsilon"),
+      "relaxation_temperature",
     )
     _check(self, "more than 0", lambda v: v > 0, *positive)
     _check(self, "in (0, 1)", lambda v: 0 < v < 1, "rmsprop_decay")

@@ -235,7 +235,6 @@ def _measure(
         "minibatch": minibatch,
         "estimator": name,
         "num_samples": trainers[name].model.num_samples,
-        "unbiased": ESTIMATORS[name].unbiased,
         "draws": draws,
         "surprises": surprises,
         "groups": {

@@ -10,9 +10,10 @@ the draws are expected to have an n that is not the most probable one
 
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from air.estimators import ESTIMATORS
 from experiments import records as records_lib
 
 # The estimator that the others' means are compared with, and the one that
@@ -48,8 +49,9 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
   Raises:
     UsageError: if a line is not a record.
   """
-  expected = "a record of gradients; expected what"
-  expected += " experiments.gradient_variance writes"
+  expected = (
+    "a record of gradients; expected what experiments.gradient_variance writes"
+  )
   return records_lib.read_lines(path, _is_record, expected)
 
 
@@ -69,13 +71,29 @@ def _is_rare(record: dict[str, Any]) -> bool:
   return record["surprises"] < _FEWEST_SURPRISES
 
 
-def _can_be_checked(record: dict[str, Any], group: str) -> bool:
-  bias = record["bias"][group]
-  return (
-    not _is_rare(record)
-    and bias is not None
-    and bias["error"] <= _LARGEST_ERROR
-  )
+def _biases(
+  records: Sequence[dict[str, Any]],
+) -> Iterator[tuple[str, dict[str, float] | None, bool]]:
+  """Yields what there is to check: biases of estimators that should have none.
+
+  Args:
+    records: one for each measurement.
+
+  Yields:
+    Of what, the bias, and whether it can be checked.
+  """
+  for record in records:
+    name = record["estimator"]
+    if name == REFERENCE or not ESTIMATORS[name].unbiased:
+      continue
+    for group, values in record["bias"].items():
+      known = not _is_rare(record) and values is not None
+      yield (
+        f"{name} ({group}, iteration {record['iteration']}, minibatch"
+        f" {record['minibatch']})",
+        values,
+        known and values["error"] <= _LARGEST_ERROR,
+      )
 
 
 def disagreements(records: Sequence[dict[str, Any]]) -> list[str]:
@@ -87,14 +105,10 @@ def disagreements(records: Sequence[dict[str, Any]]) -> list[str]:
     records: one for each measurement.
   """
   return [
-    f"{record['estimator']} ({group}, iteration {record['iteration']},"
-    f" minibatch {record['minibatch']}): bias {values['bias']:.2g} with a"
-    f" standard error of {values['error']:.2g}"
-    for record in records
-    if record["unbiased"]
-    for group, values in record["bias"].items()
-    if _can_be_checked(record, group)
-    and abs(values["bias"]) > MOST_ERRORS * values["error"]
+    f"{name}: bias {values['bias']:.2g} with a standard error of"
+    f" {values['error']:.2g}"
+    for name, values, can_be_checked in _biases(records)
+    if can_be_checked and abs(values["bias"]) > MOST_ERRORS * values["error"]
   ]
 
 
@@ -245,13 +259,8 @@ def format_checks(records: Sequence[dict[str, Any]]) -> str:
     records: without disagreements.
   """
   lines: dict[bool, list[str]] = {True: [], False: []}
-  for record in records:
-    if record["unbiased"] and record["estimator"] != REFERENCE:
-      for group, values in record["bias"].items():
-        lines[_can_be_checked(record, group)].append(
-          f"  {record['estimator']} ({group}, iteration {record['iteration']},"
-          f" minibatch {record['minibatch']}): {_with_error(values)}"
-        )
+  for name, values, can_be_checked in _biases(records):
+    lines[can_be_checked].append(f"  {name}: {_with_error(values)}")
   return "\n".join(
     [
       f"Biases within {MOST_ERRORS:.0f} standard errors of zero:",

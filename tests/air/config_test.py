@@ -48,6 +48,7 @@ REFUSED = [
   (ModelConfig, "where_squash", "sample"),
   (ModelConfig, "where_init", "post"),
   (ModelConfig, "where_squash", None),
+  (ModelConfig, "where_scale_bias", -2.0),  # with where_init=prior
   (ModelConfig, "output_std", 0.0),
   (ModelConfig, "presence_bound", -1.0),
   (ModelConfig, "decoder_init_scale", -1.0),

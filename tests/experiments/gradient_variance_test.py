@@ -100,7 +100,6 @@ def test_says_which_means_do_not_agree():
       "iteration": 3,
       "minibatch": "fixed",
       "surprises": surprises,
-      "unbiased": estimators.ESTIMATORS[estimator].unbiased,
       "bias": {"rest": {"bias": bias, "error": error}},
     }
 
