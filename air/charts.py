@@ -7,7 +7,7 @@ import itertools
 import math
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,11 @@ _COLOURS = (
   "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000",
 )  # fmt: skip
 _LINE_STYLES = ("-", "--", ":", "-.")
+# Of what is not a run: told apart by their lines only.
+_REFERENCE_COLOUR = "#777777"
+_REFERENCE_LINE_STYLES = (
+  "--", ":", "-.", (0, (8, 2)), (0, (8, 2, 1, 2, 1, 2)), (0, (1, 4)),
+)  # fmt: skip
 # Blue and vermilion of Okabe and Ito, which colour-blind readers tell apart.
 _SUCCESS_COLOUR, _FAILURE_COLOUR = "#0072B2", "#D55E00"
 # All eight of theirs, and grey.
@@ -120,17 +125,22 @@ def accuracy_curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
 
 def curves(
   panels: Mapping[str, Mapping[str, Mapping[int, float]]],
-  x_label: str = "iteration",
+  x_labels: Mapping[str, str] | None = None,
+  y_label: str = "",
   limits: Mapping[str, tuple[float, float]] | None = None,
+  references: Collection[str] = (),
 ) -> Figure:
   """The same quantities of several runs, a panel for each quantity.
 
   Args:
     panels: title to the runs that have this quantity, and of each run iteration
       to value. A run looks the same in all panels.
-    x_label: of the horizontal axes.
+    x_labels: title to the name of the horizontal axis, where it is not the
+      iteration.
+    y_label: of the vertical axes, if they have one in common.
     limits: title to the ends of the vertical axis, where they are not to
       follow from the values.
+    references: those of the runs that are drawn in grey.
   """
   columns = min(len(panels), 4)
   rows = -(-len(panels) // columns)
@@ -140,8 +150,13 @@ def curves(
   axes = figure.subplots(rows, columns, squeeze=False)
   # The colours first: seven runs differ in them, the next in their lines.
   looks = itertools.cycle(itertools.product(_LINE_STYLES, _COLOURS))
+  grey_looks = itertools.cycle(
+    (line_style, _REFERENCE_COLOUR) for line_style in _REFERENCE_LINE_STYLES
+  )
   names = dict.fromkeys(itertools.chain.from_iterable(panels.values()))
-  styles = dict(zip(names, looks, strict=False))
+  styles = {
+    name: next(grey_looks if name in references else looks) for name in names
+  }
   handles = {}
   for axis, (title, runs) in zip(axes.flat, panels.items(), strict=False):
     for name, series in runs.items():
@@ -152,13 +167,14 @@ def curves(
         color=colour,
         linestyle=line_style,
         linewidth=1.2,
-        marker="o",
+        marker="" if name in references else "o",
         markersize=2,
         label=name,
       )
     axis.set_title(title, fontsize=10)
-    axis.set_xlabel(x_label)
-    axis.xaxis.set_major_locator(MaxNLocator(4))
+    axis.set_xlabel((x_labels or {}).get(title, "iteration"))
+    axis.set_ylabel(y_label)
+    axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     if limits and title in limits:
       axis.set_ylim(limits[title])
     axis.grid(alpha=0.3)
@@ -168,6 +184,7 @@ def curves(
     handles=[handles[name] for name in names],
     loc="outside lower center",
     ncols=min(len(handles), 4),
+    handlelength=4.0,
   )
   return figure
 

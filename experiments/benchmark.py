@@ -31,6 +31,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags
+from matplotlib.figure import Figure
 
 from air import charts, estimators, figures, files
 from experiments import configuration, evaluate, launcher, machine, timing
@@ -173,26 +174,26 @@ def format_starts(starts: Sequence[Mapping[str, Any]]) -> str:
   return "\n".join(lines)
 
 
-def _panels(
-  of_threads: Mapping[int, Sequence[Mapping[str, Any]]],
-) -> dict[str, dict[str, dict[int, float]]]:
-  """Returns what `charts.curves` draws: medians over what was varied."""
+def _draw(of_threads: Mapping[int, Sequence[Mapping[str, Any]]]) -> Figure:
+  """Draws the medians over what was varied."""
   panels: dict[str, dict[str, dict[int, float]]] = {}
+  x_labels = {}
   for threads, points in of_threads.items():
     for point in points:
       times = {
         name: statistics.median(values)
         for name, values in point["milliseconds_per_iteration"].items()
       }
-      title = f"ms per iteration, by {point['varied']}"
+      title = f"Training step by {point['varied']}"
+      x_labels[title] = point["varied"]
       panel = panels.setdefault(title, {})
       for name, time_of in (
         ("step", times["step"]),
         ("bound", times["products"] + times["state pass"]),
       ):
-        series = panel.setdefault(f"{name}, {threads} threads", {})
+        series = panel.setdefault(f"{name}, threads: {threads}", {})
         series[point["value"]] = time_of
-  return panels
+  return charts.curves(panels, x_labels, y_label="milliseconds")
 
 
 def main(flag_values: flags.FlagValues) -> None:
@@ -215,10 +216,7 @@ def main(flag_values: flags.FlagValues) -> None:
   if flag_values.json:
     files.write_json(pathlib.Path(flag_values.json), result)
   if scaling and flag_values.figure:
-    figures.save(
-      charts.curves(_panels(of_threads), x_label=""),
-      pathlib.Path(flag_values.figure),
-    )
+    figures.save(_draw(of_threads), pathlib.Path(flag_values.figure))
 
 
 if __name__ == "__main__":

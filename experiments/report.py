@@ -420,7 +420,7 @@ def _panels_of_curves(
 
 def _panels_of_terms(
   groups: _Groups, threshold: float, results: pathlib.Path
-) -> dict[str, dict[str, dict[int, float]]]:
+) -> terms.Panels:
   """Returns the terms of all runs, and what others published."""
   del threshold
   return terms.panels(_by_run(groups), terms.published(results))
@@ -436,7 +436,7 @@ _FIGURES: dict[str, tuple[str, Callable, Callable[..., Figure]]] = {
   "terms": (
     "Counting accuracy, ELBO and its terms on the validation images",
     _panels_of_terms,
-    functools.partial(charts.curves, limits=terms.LIMITS),
+    terms.draw,
   ),
 }
 

@@ -8,8 +8,11 @@ not comparable.
 
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from matplotlib.figure import Figure
+
+from air import charts
 from experiments import records
 from experiments.launcher import UsageError
 
@@ -17,7 +20,7 @@ _PUBLISHED = "published.json"
 _ACCURACY = "counting accuracy, sampled n"
 _CLOSER = f"{_ACCURACY}, closer"
 # Ends of the vertical axes that do not follow from the values.
-LIMITS = {_CLOSER: (0.95, 1.0)}
+_LIMITS = {_CLOSER: (0.95, 1.0)}
 # Keys of an evaluation, in the order of the panels.
 _TERMS = {
   "count_accuracy": _ACCURACY,
@@ -29,13 +32,30 @@ _TERMS = {
   "kl_where": "KL of z_where, nats",
 }
 
-# Title of a panel to name of a curve to iteration to value.
-Panels = dict[str, dict[str, dict[int, float]]]
 _Published = dict[str, dict[str, dict[int, float] | float]]
 
 
+class Panels(NamedTuple):
+  """What the figure shows.
+
+  Attributes:
+    curves: title of a panel to name of a curve to iteration to value.
+    published: names of the curves that others published.
+  """
+
+  curves: dict[str, dict[str, dict[int, float]]]
+  published: list[str]
+
+
+def draw(panels: Panels) -> Figure:
+  """Returns the figure."""
+  return charts.curves(
+    panels.curves, limits=_LIMITS, references=panels.published
+  )
+
+
 def panels(runs: Mapping[str, dict[str, Any]], published: _Published) -> Panels:
-  """Returns what `charts.curves` draws, on the validation images.
+  """Returns what `draw` draws, on the validation images.
 
   Args:
     runs: name to the record of a run, at least one.
@@ -43,7 +63,7 @@ def panels(runs: Mapping[str, dict[str, Any]], published: _Published) -> Panels:
   """
   iterations = (e["iteration"] for r in runs.values() for e in r["evaluations"])
   last = max(iterations, default=0)  # a run may have crashed at its start
-  found: Panels = {
+  found = {
     title: {name: records.series(run, key) for name, run in runs.items()}
     for key, title in _TERMS.items()
   }
@@ -51,7 +71,10 @@ def panels(runs: Mapping[str, dict[str, Any]], published: _Published) -> Panels:
     for name, curve in curves.items():
       level = not isinstance(curve, dict)
       found[title][name] = {0: curve, last: curve} if level else curve
-  return {_ACCURACY: found[_ACCURACY], _CLOSER: found[_ACCURACY], **found}
+  return Panels(
+    {_ACCURACY: found[_ACCURACY], _CLOSER: found[_ACCURACY], **found},
+    sorted(set().union(*published.values())),
+  )
 
 
 def published(results: pathlib.Path) -> _Published:

@@ -112,8 +112,23 @@ def test_curves(tmp_path):
   [legend] = figure.legends
   names = [text.get_text() for text in legend.get_texts()]
   assert names == [f"run {i}" for i in range(9)]
+  assert [axis.get_xlabel() for axis in figure.axes[:2]] == ["iteration"] * 2
   figures.save(figure, tmp_path / "curves.png")
   assert (tmp_path / "curves.png").exists()
+
+
+def test_curves_of_references_are_grey_and_take_no_colour_from_a_run():
+  names = ["theirs", "run 0", "others'", "run 1"]
+  panels = {"accuracy": {name: {0: 0.5, 10: 0.6} for name in names}}
+  [axis] = charts.curves(
+    panels, {"accuracy": "epoch"}, "%", references=["theirs", "others'"]
+  ).axes[:1]
+  assert (axis.get_xlabel(), axis.get_ylabel()) == ("epoch", "%")
+  theirs, first, others, second = axis.lines
+  assert theirs.get_color() == others.get_color()
+  assert theirs.get_linestyle() != others.get_linestyle()
+  assert {line.get_linestyle() for line in (first, second)} == {"-"}
+  assert len({line.get_color() for line in axis.lines}) == 3
 
 
 def test_heat_maps(tmp_path):
