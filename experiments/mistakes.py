@@ -2,9 +2,10 @@ r"""Shows the images that a model counts wrongly, and says what is wrong.
 
   python -m experiments.mistakes --run_dir=runs/default
 
-Draws the worst of them, those whose true count is the least probable under
-q(n|z): the image with a box around each object found (step 1 red, 2 green,
-3 blue), and the model's reconstruction beside it.
+Draws the worst of each kind (such as 2 taken for 1), those whose true count is
+the least probable under q(n|z), the more of a kind the more frequent it is: the
+image with a box around each object found (step 1 red, 2 green, 3 blue), and the
+model's reconstruction beside it.
 
 Where an object was missed, its ink tells what became of it. An object counts as
 painted if the canvas holds at least half of the brightness within its box: if
@@ -128,6 +129,29 @@ def find(
   return [mistake for mistake, _ in found], [picture for _, picture in found]
 
 
+def shown(mistakes: Sequence[dict[str, Any]], number: int) -> list[int]:
+  """Returns which mistakes to show: the worst of each kind, in its proportion.
+
+  Args:
+    mistakes: see `find`.
+    number: to show, at most.
+
+  Returns:
+    Indices into `mistakes`, those of the most frequent kind first.
+  """
+  by_kind: dict[tuple[int, int], list[int]] = {}
+  for i, mistake in enumerate(mistakes):
+    by_kind.setdefault((mistake["true"], mistake["inferred"]), []).append(i)
+  ranked = [
+    ((rank + 0.5) / len(group), -len(group), i)
+    for group in by_kind.values()
+    for rank, i in enumerate(group)
+  ]
+  chosen = {i for _, _, i in sorted(ranked)[:number]}
+  groups = sorted(by_kind.values(), key=len, reverse=True)
+  return [i for group in groups for i in group if i in chosen]
+
+
 def describe(
   mistakes: Sequence[dict[str, Any]], split: Split
 ) -> list[dict[str, Any]]:
@@ -219,13 +243,14 @@ def main(flag_values: flags.FlagValues) -> None:
     figure.unlink(missing_ok=True)  # of an earlier iteration
     print("figure:  none, for nothing is wrong")
   else:
-    shown = slice(flag_values.num_shown)
+    indices = shown(mistakes, flag_values.num_shown)
     titles = [
       f"{m['true']} taken for {m['inferred']}, q({m['true']}) ="
       f" {m['true_prob']:.2g}"
-      for m in mistakes[shown]
+      for m in (mistakes[i] for i in indices)
     ]
-    figures.save(figures.gallery(pictures[shown], titles), figure)
+    gallery = figures.gallery([pictures[i] for i in indices], titles)
+    figures.save(gallery, figure)
     print(f"figure:  {figure}")
 
 

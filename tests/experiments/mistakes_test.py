@@ -125,6 +125,15 @@ def test_the_worst_first_and_what_became_of_the_objects(split):
   )
 
 
+def test_the_worst_of_each_kind_are_shown_in_proportion():
+  kinds = [(2, 3), *[(2, 1)] * 4, (4, 3), *[(2, 1)] * 2, (4, 3)]
+  found = [{"true": true, "inferred": n} for true, n in kinds]
+  assert mistakes.shown(found, 9) == [1, 2, 3, 4, 6, 7, 5, 8, 0]
+  assert mistakes.shown(found, 5) == [1, 2, 3, 5, 0]
+  assert mistakes.shown(found, 1) == [1]
+  assert mistakes.shown([], 5) == []
+
+
 def test_without_boxes_there_are_only_counts(split):
   bare = split._replace(boxes=None, labels=None)
   canvas = np.zeros(split.images.shape)
