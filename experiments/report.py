@@ -31,15 +31,12 @@ images with that accuracy of the most probable count. A median counts runs that
 never got there as the slowest.
 """
 
-import collections
 import functools
 import hashlib
 import json
-import math
 import os
 import pathlib
 import re
-import statistics
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -50,15 +47,13 @@ from matplotlib.figure import Figure
 from air import charts, figures, files
 from experiments import launcher, records, terms, variances
 from experiments.launcher import UsageError
+from experiments.run_tables import TABLES, Groups, by_run, markdown, succeeded
 
 _OPEN, _CLOSE = "<!-- report:", "<!-- /report -->"
 _BLOCK = re.compile(rf"({_OPEN}([^\n]*)-->)(.*?){_CLOSE}", re.DOTALL)
-_NONE = "-"
 _NAMES = "names.json"
 # The kind of block that is not about runs.
 _VARIANCES = "variances"
-# The runs of each configuration, by what stands for it.
-_Groups = dict[str, list[dict[str, Any]]]
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -98,7 +93,7 @@ def main(flag_values: flags.FlagValues) -> int:
         raise UsageError(
           f"output holds the block '{match[2].strip()}', expected one file"
         )
-      text = _table(*variances.rows(variances.read(paths[0])))
+      text = markdown(*variances.rows(variances.read(paths[0])))
       return f"{match[1]}\n\n{text}\n\n{_CLOSE}"
     groups = _runs_in(paths)
     if kind in _FIGURES:
@@ -118,7 +113,7 @@ def main(flag_values: flags.FlagValues) -> int:
       known = {} if kind == "runs" else names
       cells = {config: known.get(config, f"`{config}`") for config in groups}
       named = {cells[config]: group for config, group in groups.items()}
-      text = _TABLES[kind](named, threshold)
+      text = TABLES[kind](named, threshold)
     return f"{match[1]}\n\n{text}\n\n{_CLOSE}"
 
   after = _BLOCK.sub(fill, before)
@@ -186,7 +181,7 @@ def _wanted(
     r"threshold=(\d+(?:\.\d+)?)",
     "".join(settings) or f"threshold={100 * records.SUCCESS}",
   )
-  kinds = (*_FIGURES, *_TABLES, _VARIANCES)
+  kinds = (*_FIGURES, *TABLES, _VARIANCES)
   if kind not in kinds or not names or not threshold:
     raise UsageError(
       f"output holds the block '{text.strip()}', expected one of"
@@ -200,9 +195,9 @@ def _wanted(
   return kind, [results / name for name in names], float(threshold[1])
 
 
-def _runs_in(paths: Iterable[pathlib.Path]) -> _Groups:
+def _runs_in(paths: Iterable[pathlib.Path]) -> Groups:
   """Returns the runs whose records are in files."""
-  groups: _Groups = {}
+  groups: Groups = {}
   for path in paths:
     for record in records.read(path):
       groups.setdefault(record["config"], []).append(record)
@@ -224,185 +219,8 @@ def _check_alike(config: str, group: Sequence[dict[str, Any]]) -> None:
       )
 
 
-def _by_run(groups: _Groups) -> dict[str, dict[str, Any]]:
-  """Returns the records by names of their runs, of which each has only one."""
-  runs: dict[str, dict[str, Any]] = {}
-  for config, group in groups.items():
-    for record in group:
-      name = f"{config}, seed {record['seed']}"
-      if name in runs:
-        raise UsageError(
-          f"output wants one block of two records of {name}, expected one"
-        )
-      runs[name] = record
-  return runs
-
-
-def _succeeded(record: dict[str, Any], threshold: float) -> bool:
-  end = records.end(record)
-  return end is not None and end["count_accuracy"] >= threshold / 100
-
-
-def wilson(successes: int, runs: int) -> tuple[float, float]:
-  """Returns the 95 % confidence interval of a rate (Wilson 1927).
-
-  Args:
-    successes: of the runs.
-    runs: at least one.
-  """
-  z = statistics.NormalDist().inv_cdf(0.975)
-  rate, weight = successes / runs, z**2 / runs
-  centre = (rate + weight / 2) / (1 + weight)
-  half = math.sqrt(rate * (1 - rate) * weight + weight**2 / 4) / (1 + weight)
-  return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def _percent(rate: float) -> str:
-  return f"{100 * rate:.2f} %"
-
-
-def _count(value: float) -> str:
-  return f"{value:,.0f}" if math.isfinite(value) else _NONE
-
-
-def _to_98(reached: dict[str, float | None]) -> float:
-  return math.inf if reached["98"] is None else reached["98"]
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-  lines = [header, ["---"] * len(header), *rows]
-  return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def _success(groups: _Groups, threshold: float) -> str:
-  """Returns a row for each configuration."""
-  _by_run(groups)  # nothing counts twice
-  header = [
-    "configuration",
-    "runs",
-    f"at least {threshold:g} %",
-    "95 % interval",
-    "iterations",
-    "n sampled: median (lowest)",
-    "most probable n: median (lowest)",
-    "ELBO: median, nats",
-    "iterations to 98 %: median",
-    "seconds to 98 %: median",
-    "failures",
-  ]
-  rows = []
-  for config, group in groups.items():
-    ends = [end for record in group if (end := records.end(record))]
-    failures = collections.Counter(
-      record["failure"] or f"below {threshold:g} %"
-      for record in group
-      if not _succeeded(record, threshold)
-    )
-    successes = len(group) - failures.total()
-    low, high = wilson(successes, len(group))
-    at_end = [_NONE] * 4
-    if ends:
-      iterations = sorted({end["iteration"] for end in ends})
-      at_end = [", ".join(f"{iteration:,}" for iteration in iterations)]
-      if len(ends) < len(group):  # of which alone the medians are
-        at_end[0] += f" ({len(ends)} of {len(group)})"
-      for name in ("count_accuracy", "count_accuracy_mode"):
-        values = [end[name] for end in ends]
-        median = _percent(statistics.median(values))
-        at_end.append(f"{median} ({_percent(min(values))})")
-      at_end.append(f"{statistics.median(end['elbo'] for end in ends):.1f}")
-    rows.append(
-      [
-        config,
-        str(len(group)),
-        str(successes),
-        f"{100 * low:.0f} to {100 * high:.0f} %",
-        *at_end,
-        *(
-          _count(statistics.median(_to_98(record[name]) for record in group))
-          for name in ("iterations_to", "seconds_to")
-        ),
-        ", ".join(f"{n} {mode}" for mode, n in failures.most_common()) or _NONE,
-      ]
-    )
-  return _table(header, rows)
-
-
-def _runs(groups: _Groups, threshold: float) -> str:
-  """Returns a row for each run."""
-  del threshold
-  header = [
-    "configuration",
-    "seed",
-    "iterations",
-    "n sampled",
-    "by true count",
-    "most probable n",
-    "ELBO, nats",
-    "iterations to 98 %",
-    "seconds to 98 %",
-    "failure",
-  ]
-  rows = []
-  for config, group in groups.items():
-    for record in group:
-      cells = [_NONE] * 5
-      if end := records.end(record):
-        by_count = end["count_accuracy_per_count"].items()
-        cells = [
-          f"{end['iteration']:,}",
-          _percent(end["count_accuracy"]),
-          ", ".join(f"{count}: {_percent(rate)}" for count, rate in by_count),
-          _percent(end["count_accuracy_mode"]),
-          f"{end['elbo']:.1f}",
-        ]
-      cells += [
-        _count(_to_98(record[name])) for name in ("iterations_to", "seconds_to")
-      ]
-      failure = record["failure"] or _NONE
-      rows.append([config, str(record["seed"]), *cells, failure])
-  return _table(header, rows)
-
-
-def _confusions(groups: _Groups, threshold: float) -> str:
-  """Returns a row for each failure, with percentages of what it infers."""
-  failures = [
-    (config, record, end["count_confusion"])
-    for config, group in groups.items()
-    for record in group
-    if (end := records.end(record)) and not _succeeded(record, threshold)
-  ]
-  if not failures:
-    return "No run that came to its end failed."
-  counts = max(len(confusion) for _, _, confusion in failures)
-  header = ["configuration", "seed", "failure"]
-  header += [
-    f"true {count}: inferred 0 / 1 / ..., %" for count in range(counts)
-  ]
-  rows = []
-  for config, record, confusion in failures:
-    cells = [
-      " / ".join(f"{100 * cell / sum(row):.1f}" for cell in row)
-      if any(row)
-      else _NONE
-      for row in confusion
-    ]
-    cells += [_NONE] * (counts - len(cells))
-    rows.append(
-      [config, str(record["seed"]), record["failure"] or _NONE, *cells]
-    )
-  return _table(header, rows)
-
-
-_TABLES: dict[str, Callable[[_Groups, float], str]] = {
-  "success": _success,
-  "runs": _runs,
-  "confusions": _confusions,
-}
-
-
 def _panels_of_curves(
-  groups: _Groups, threshold: float, results: pathlib.Path
+  groups: Groups, threshold: float, results: pathlib.Path
 ) -> dict[str, list[charts.Curve]]:
   """Returns the curves of the runs of each configuration."""
   del results
@@ -412,18 +230,18 @@ def _panels_of_curves(
       curve = records.series(record, "count_accuracy_mode")
       panels.setdefault(config, []).append(
         charts.Curve(
-          list(curve), list(curve.values()), _succeeded(record, threshold)
+          list(curve), list(curve.values()), succeeded(record, threshold)
         )
       )
   return panels
 
 
 def _panels_of_terms(
-  groups: _Groups, threshold: float, results: pathlib.Path
+  groups: Groups, threshold: float, results: pathlib.Path
 ) -> terms.Panels:
   """Returns the terms of all runs, and what others published."""
   del threshold
-  return terms.panels(_by_run(groups), terms.published(results))
+  return terms.panels(by_run(groups), terms.published(results))
 
 
 # Caption, what is drawn, and what draws it.

@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from experiments import launcher, report
+from experiments import launcher, report, run_tables
 
 
 def run_report(folder, *arguments):
@@ -464,7 +464,7 @@ def test_check(folder, capsys):
   ],
 )
 def test_wilson_interval(successes, runs, expected):
-  assert report.wilson(successes, runs) == pytest.approx(expected, abs=5e-5)
+  assert run_tables.wilson(successes, runs) == pytest.approx(expected, abs=5e-5)
 
 
 BAD_DOCUMENTS = {
