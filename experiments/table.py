@@ -67,7 +67,7 @@ def _line(run: SweepRun) -> str:
     line += f" at iteration {run.iteration}"
   if run.accuracy is not None:
     line += (
-      f", counts {run.accuracy_mode:.2%} (most probable)"
+      f", validation counts {run.accuracy_mode:.2%} (most probable)"
       f" {run.accuracy:.2%} (sampled)"
     )
   if run.seconds >= 1.0:
@@ -86,7 +86,8 @@ def render(sweep: Sequence[SweepRun]) -> Any:
   shown = table.Table(
     title=", ".join(
       f"{count} {state}" for count, state in zip(counts, states, strict=True)
-    )
+    ),
+    caption="n: counting accuracy on the validation images",
   )
   shown.add_column("configuration")
   for name in ("seed", "state", "iteration", "n mode", "n sampled", "time"):

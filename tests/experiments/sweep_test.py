@@ -107,7 +107,9 @@ def test_a_sweep(tmp_path, tiny_flags, tiny_data, capsys, monkeypatch):
     name = f"default, seed {seed}: "
     running, done = (line for line in lines if line.startswith(name))
     assert running.startswith(f"{name}running")
-    assert done.startswith(f"{name}done at iteration {last}, counts ")
+    assert done.startswith(
+      f"{name}done at iteration {last}, validation counts "
+    )
   failed = [line for line in lines if ": failed" in line]
   assert len(failed) == 2
   for line in failed:
