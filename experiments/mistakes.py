@@ -139,17 +139,22 @@ def shown(mistakes: Sequence[dict[str, Any]], number: int) -> list[int]:
   Returns:
     Indices into `mistakes`, those of the most frequent kind first.
   """
-  by_kind: dict[tuple[int, int], list[int]] = {}
-  for i, mistake in enumerate(mistakes):
-    by_kind.setdefault((mistake["true"], mistake["inferred"]), []).append(i)
+  groups = _kinds(mistakes)
   ranked = [
     ((rank + 0.5) / len(group), -len(group), i)
-    for group in by_kind.values()
+    for group in groups
     for rank, i in enumerate(group)
   ]
   chosen = {i for _, _, i in sorted(ranked)[:number]}
-  groups = sorted(by_kind.values(), key=len, reverse=True)
   return [i for group in groups for i in group if i in chosen]
+
+
+def _kinds(mistakes: Sequence[dict[str, Any]]) -> list[list[int]]:
+  """Returns the indices of each kind's mistakes, the most frequent first."""
+  by_kind: dict[tuple[int, int], list[int]] = {}
+  for i, mistake in enumerate(mistakes):
+    by_kind.setdefault((mistake["true"], mistake["inferred"]), []).append(i)
+  return sorted(by_kind.values(), key=len, reverse=True)
 
 
 def describe(
@@ -161,13 +166,11 @@ def describe(
     mistakes: see `find`.
     split: that they are in.
   """
-  by_kind: dict[tuple[int, int], list[dict[str, Any]]] = {}
-  for mistake in mistakes:
-    kind = (mistake["true"], mistake["inferred"])
-    by_kind.setdefault(kind, []).append(mistake)
   wrong = {mistake["index"] for mistake in mistakes}
   rows = []
-  for (true, inferred), group in by_kind.items():
+  for kind in _kinds(mistakes):
+    group = [mistakes[i] for i in kind]
+    true, inferred = group[0]["true"], group[0]["inferred"]
     row: dict[str, Any] = {
       "true": true,
       "inferred": inferred,
@@ -180,7 +183,7 @@ def describe(
       row["median_gap"] = statistics.median(m["gap"] for m in group)
       row["median_gap_where_right"] = _median_gap(split, true, wrong)
     rows.append(row)
-  return sorted(rows, key=lambda row: -row["images"])
+  return rows
 
 
 def _median_gap(split: Split, count: int, without: set[int]) -> float | None:
