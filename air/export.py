@@ -44,7 +44,7 @@ def save(
 
   size = model.config.model.image_size
   module = tf.Module()
-  module.variables_of_model = model.model_variables
+  module.variables_of_model = model.variables
   signatures = {
     "infer": tf.function(
       functools.partial(_infer, model), autograph=False

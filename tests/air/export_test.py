@@ -5,10 +5,12 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import air
 from air import export
 from air.inputs import InputError
+from air.model import AIRModel
 
 COUNT_PROBS = [0.1, 0.2, 0.3, 0.4]
 
@@ -72,6 +74,15 @@ def test_gives_the_numbers_of_the_api_without_air(
         np.testing.assert_allclose(
           found, expected, rtol=1e-4, atol=1e-4, err_msg=field
         )
+
+
+def test_of_a_model_with_a_variance_normaliser(small_config, tmp_path):
+  network = AIRModel(small_config(estimator="reinforce", normalize_signal=True))
+  export.save(network, tmp_path / "saved")
+  images = np.zeros([2, 12, 10], np.float32)
+  infer = tf.saved_model.load(tmp_path / "saved").signatures["infer"]
+  found = infer(images=tf.constant(images), seed=tf.constant(0))
+  assert found["count"].shape == (2,)
 
 
 def test_probabilities_are_checked(run_dir, tmp_path):
