@@ -21,21 +21,24 @@ BATCH_SIZE = 500
 class ImageMetrics(NamedTuple):
   """Of each image, `[N]`; nats.
 
-  Expectations over n are exact, those over z are single samples.
+  Expectations over n are exact, those over z are single samples. "Final" and
+  "annealed" are priors at the end of their schedules and at this iteration.
 
   Attributes:
     num_steps: a sample of q(n|x), with the sampled z (as the blog counts).
     num_steps_mode: the most probable n at the means of z.
-    elbo: under the final prior on n.
+    elbo: under the final priors.
     reconstruction: -log p(x|canvas), expected over n.
     kl_num_steps: KL(q(n|z) || p(n)) to the final prior.
-    kl_num_steps_annealed: the same to the prior at this iteration.
+    kl_num_steps_annealed: the same to the annealed prior.
     kl_what: sum_i q(n>=i|z) KL(z_what_i).
-    kl_where: sum_i q(n>=i|z) KL(z_where_i).
+    kl_where: sum_i q(n>=i|z) KL(z_where_i) to the final prior.
+    kl_where_annealed: the same to the annealed prior.
     windows: `[N, T, 4]`, where each step looked, (sx, tx, sy, ty).
-    reinforce_loss: of the score function; zero without a baseline.
-    baseline_loss: of the baseline; zero without one.
-    learning_signal: what multiplies the score; zero without a baseline.
+    reinforce_loss: of the score function with the sampled n, mean over the
+      image's batch; zero without a baseline.
+    baseline_loss: of the baseline, likewise.
+    learning_signal: what multiplies the score, likewise.
   """
 
   num_steps: np.ndarray
@@ -46,6 +49,7 @@ class ImageMetrics(NamedTuple):
   kl_num_steps_annealed: np.ndarray
   kl_what: np.ndarray
   kl_where: np.ndarray
+  kl_where_annealed: np.ndarray
   windows: np.ndarray
   reinforce_loss: np.ndarray
   baseline_loss: np.ndarray
@@ -96,10 +100,8 @@ class Evaluator:
     batch_size = images.shape[0]
     output = self._infer_batch(images, key, iteration)
     terms = model.elbo_terms(output, model.final_priors())
+    annealed = model.elbo_terms(output, model.priors(iteration))
     at_means = model(output.images, model.zero_noise(batch_size))
-    annealed = output.num_steps_posterior().kl_to(
-      model.priors(iteration).log_num_steps
-    )
     zeros = tf.zeros([batch_size])
     reinforce_loss = baseline_loss = learning_signal = zeros
     if model.baseline is not None:
@@ -114,9 +116,10 @@ class Evaluator:
       elbo=-reconstruction - terms.kl(),
       reconstruction=reconstruction,
       kl_num_steps=terms.kl_num_steps,
-      kl_num_steps_annealed=annealed,
+      kl_num_steps_annealed=annealed.kl_num_steps,
       kl_what=terms.expected_kl_what(),
       kl_where=terms.expected_kl_where(),
+      kl_where_annealed=annealed.expected_kl_where(),
       windows=tf.transpose(output.steps.window, [1, 0, 2]),
       reinforce_loss=reinforce_loss,
       baseline_loss=baseline_loss,

@@ -19,7 +19,7 @@ from tensorboard.util import tensor_util
 
 from air import files
 from air.evaluation import ImageMetrics
-from air.training import Trainer
+from air.training import Trainer, rate_factor
 
 EVENT_FILES = "events.out.tfevents.*"
 
@@ -28,6 +28,8 @@ def evaluation_scalars(
   image_metrics: ImageMetrics, summary: Mapping, has_baseline: bool
 ) -> dict[str, float]:
   """Returns the scalars of an evaluation under the original's names.
+
+  All but `elbo` are under the priors at the evaluation's iteration.
 
   Args:
     image_metrics: of the images, see `air.evaluation`.
@@ -38,16 +40,17 @@ def evaluation_scalars(
     tag, without the split, to value in nats, or fraction of images.
   """
   mean = {k: float(np.mean(v)) for k, v in image_metrics._asdict().items()}
-  prior_loss = (
-    mean["kl_num_steps_annealed"] + mean["kl_what"] + mean["kl_where"]
-  )
+  kls = {
+    "kl_num_steps": mean["kl_num_steps_annealed"],
+    "kl_what": mean["kl_what"],
+    "kl_where": mean["kl_where_annealed"],
+  }
+  prior_loss = sum(kls.values())
   scalars = {
     "loss": mean["reconstruction"] + prior_loss,
     "rec_loss": mean["reconstruction"],
     "prior_loss": prior_loss,
-    "kl_num_steps": mean["kl_num_steps_annealed"],
-    "kl_what": mean["kl_what"],
-    "kl_where": mean["kl_where"],
+    **kls,
     "num_step": mean["num_steps"],
     "elbo": mean["elbo"],
   }
@@ -208,7 +211,7 @@ def schedule_scalars(trainer: Trainer) -> dict[str, float]:
   """Returns the scheduled quantities at the trainer's iteration."""
   iteration = trainer.iteration.numpy()
   training = trainer.config.training
-  rate = training.learning_rate
+  rate = training.learning_rate * float(rate_factor(training, iteration))
   log_success = trainer.model.log_success_probability(iteration)
   scalars = {
     "learning_rate/model": rate,

@@ -257,25 +257,14 @@ class Trainer(tf.Module):
     metrics, gradients, baseline_gradients = self.gradients(
       images, step_noise, iteration
     )
-    rate_factor = self._rate_factor(iteration)
-    self.optimizer.apply(gradients, rate_factor)
-    self.baseline_optimizer.apply(baseline_gradients, rate_factor)
+    factor = rate_factor(self.config.training, iteration)
+    self.optimizer.apply(gradients, factor)
+    self.baseline_optimizer.apply(baseline_gradients, factor)
     if self.model.signal_moments is not None:
       self.model.signal_moments.update(
         metrics.learning_signal, metrics.signal_variance
       )
     return metrics
-
-  def _rate_factor(self, iteration: tf.Tensor) -> tf.Tensor | float:
-    """Returns the learning rates over those at the start, `[]`."""
-    training = self.config.training
-    if training.learning_rate_final_ratio == 1.0:
-      return 1.0
-    fraction = prior.annealed_fraction(
-      iteration, training.learning_rate_hold, training.learning_rate_anneal
-    )
-    log_ratio = math.log(training.learning_rate_final_ratio)
-    return tf.cast(tf.exp(log_ratio * fraction), tf.float32)
 
   def gradients(
     self, images: tf.Tensor, step_noise: noise.Noise, iteration: tf.Tensor
@@ -316,3 +305,21 @@ class Trainer(tf.Module):
       gradients[:num_model_variables],
       gradients[num_model_variables:],
     )
+
+
+def rate_factor(
+  training: config_lib.TrainingConfig, iteration: tf.Tensor | int
+) -> tf.Tensor | float:
+  """Returns the learning rates over those at the start, `[]`.
+
+  Args:
+    training: has the schedule.
+    iteration: `[]` int64.
+  """
+  if training.learning_rate_final_ratio == 1.0:
+    return 1.0
+  fraction = prior.annealed_fraction(
+    iteration, training.learning_rate_hold, training.learning_rate_anneal
+  )
+  log_ratio = math.log(training.learning_rate_final_ratio)
+  return tf.cast(tf.exp(log_ratio * fraction), tf.float32)

@@ -1,7 +1,9 @@
 """The evaluation pass against float64 numpy, and the bounds' relations."""
 
+import dataclasses
 import itertools
 import json
+import math
 
 import numpy as np
 import pytest
@@ -18,7 +20,12 @@ SEED = 3
 @pytest.fixture(scope="module")
 def model(small_config):
   return AIRModel(
-    small_config(steps_prior_initial=1.0, steps_prior_anneal=10_000)
+    small_config(
+      steps_prior_initial=1.0,
+      steps_prior_anneal=10_000,
+      where_scale_prior_hold=0,
+      where_scale_prior_anneal=2 * ITERATION,
+    )
   )
 
 
@@ -115,15 +122,26 @@ class TestAgainstNumpy:
     q = posterior_of_n(output)
     survival = np.stack([q[:, i:].sum(-1) for i in (1, 2, 3)])  # [T, B]
     kl_what = kl_normal(steps.what_loc, steps.what_scale, 0.0, 1.0)
-    kl_where = kl_normal(
-      steps.where_loc, steps.where_scale, *where_prior(model.config.prior)
-    )
     np.testing.assert_allclose(
       image_metrics.kl_what, (survival * kl_what).sum(0), rtol=1e-4
     )
-    np.testing.assert_allclose(
-      image_metrics.kl_where, (survival * kl_where).sum(0), rtol=1e-4
+    config = model.config.prior
+    halfway = dataclasses.replace(
+      config,
+      where_scale_prior_mean=0.5
+      * (config.where_scale_prior_mean_initial + config.where_scale_prior_mean),
+      where_scale_prior_std=math.sqrt(
+        config.where_scale_prior_std_initial * config.where_scale_prior_std
+      ),
     )
+    for prior, kl in (
+      (config, image_metrics.kl_where),
+      (halfway, image_metrics.kl_where_annealed),
+    ):
+      kl_where = kl_normal(
+        steps.where_loc, steps.where_scale, *where_prior(prior)
+      )
+      np.testing.assert_allclose(kl, (survival * kl_where).sum(0), rtol=1e-4)
 
   def test_elbo_is_the_sum_of_its_terms(self, image_metrics):
     total = (
@@ -167,9 +185,10 @@ class TestAgainstNumpy:
     later = evaluator.evaluate(small_images, 10 * end, SEED)
     for a, b in zip(late, later, strict=True):
       np.testing.assert_array_equal(a, b)
-    np.testing.assert_allclose(
-      late.kl_num_steps, late.kl_num_steps_annealed, rtol=1e-5
-    )
+    for name in ("kl_num_steps", "kl_where"):
+      np.testing.assert_allclose(
+        getattr(late, name), getattr(late, f"{name}_annealed"), rtol=1e-5
+      )
 
 
 class TestSeedsAndBatches:
@@ -421,6 +440,7 @@ class TestSummarize:
     kl_num_steps_annealed=np.array([9.0] * 4, np.float32),
     kl_what=np.array([1.0, 1.0, 1.0, 2.0], np.float32),
     kl_where=np.array([0.0, 0.0, 0.0, 3.0], np.float32),
+    kl_where_annealed=np.array([9.0] * 4, np.float32),
     windows=np.zeros([4, 3, 4], np.float32),
     reinforce_loss=np.zeros(4, np.float32),
     baseline_loss=np.zeros(4, np.float32),

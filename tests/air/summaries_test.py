@@ -264,7 +264,8 @@ class TestEvaluationScalars:
     kl_num_steps=np.array([7.0, 7.0]),
     kl_num_steps_annealed=np.array([1.0, 3.0]),
     kl_what=np.array([4.0, 6.0]),
-    kl_where=np.array([0.5, 1.5]),
+    kl_where=np.array([8.0, 8.0]),
+    kl_where_annealed=np.array([0.5, 1.5]),
     windows=np.zeros([2, 3, 4], np.float32),
     reinforce_loss=np.array([0.1, 0.1]),
     baseline_loss=np.array([0.2, 0.2]),
@@ -310,6 +311,9 @@ class TestOfATrainer:
     config = small_config(
       estimator=request.param,
       learning_rate=2e-4,
+      learning_rate_final_ratio=0.01,
+      learning_rate_hold=200,
+      learning_rate_anneal=400,
       baseline_learning_rate_ratio=5.0,
       steps_prior_initial=1.0,
       steps_prior_final=1e-4,
@@ -326,19 +330,25 @@ class TestOfATrainer:
     )
 
   @pytest.mark.parametrize(
-    ("iteration", "success", "floor"),
-    [(0, 1.0, 0.3), (50, 1.0, 0.2), (200, 1e-2, 0.1), (900, 1e-4, 0.1)],
+    ("iteration", "success", "floor", "rate"),
+    [
+      (0, 1.0, 0.3, 2e-4),
+      (50, 1.0, 0.2, 2e-4),
+      (200, 1e-2, 0.1, 2e-4),
+      (400, 1e-4, 0.1, 2e-5),
+      (900, 1e-4, 0.1, 2e-6),
+    ],
   )
-  def test_schedule_scalars(self, trainer, iteration, success, floor):
+  def test_schedule_scalars(self, trainer, iteration, success, floor, rate):
     trainer.iteration.assign(iteration)
     scalars = summaries.schedule_scalars(trainer)
     expected = {
-      "learning_rate/model": 2e-4,
+      "learning_rate/model": rate,
       "prior_success_probability": success,
       "presence_floor": floor,
     }
     if trainer.config.training.estimator == "reinforce":
-      expected["learning_rate/baseline"] = 1e-3
+      expected["learning_rate/baseline"] = 5.0 * rate
     assert scalars == pytest.approx(expected, rel=1e-5)
 
   def test_every_gradient_has_a_tag_of_its_own(self, trainer, tmp_path):
