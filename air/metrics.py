@@ -1,4 +1,4 @@
-"""Counting accuracy, overall and per true count. Plain numpy."""
+"""Counting accuracy, and which true object a found one is. Plain numpy."""
 
 import numpy as np
 
@@ -60,6 +60,8 @@ def matched_labels(
     int `[K]`, the label of the true object whose box has the largest
     intersection over union with the found one; -1 if they are all disjoint.
   """
+  if not labels.shape[1]:
+    return np.full(len(found), -1)
   boxes = boxes.astype(np.float64)
   found = found[:, None].astype(np.float64)  # [K, 1, 4]
   sides = np.minimum(found[..., 2:], boxes[..., 2:]) - np.maximum(

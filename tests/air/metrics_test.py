@@ -72,3 +72,10 @@ def test_an_absent_object_is_never_matched():
   box = np.array([[0.0, 0.0, 5.0, 5.0]])
   matched = metrics.matched_labels(box, np.array([[-1]]), box[None])
   np.testing.assert_array_equal(matched, [-1])
+
+
+def test_where_no_image_has_objects_none_is_matched():
+  matched = metrics.matched_labels(
+    np.ones([3, 4]), np.zeros([3, 0], np.int32), np.zeros([3, 0, 4])
+  )
+  np.testing.assert_array_equal(matched, [-1, -1, -1])
