@@ -7,9 +7,10 @@ The experiment binaries make one flag of the same name out of each field.
 """
 
 import dataclasses
-import math
 from collections.abc import Iterable
 from typing import Any, Literal, get_args, get_type_hints
+
+_LARGEST_FLOAT = 3.4e38  # of 32 bits, but for its last digits
 
 
 class ConfigError(ValueError):
@@ -81,7 +82,8 @@ def _check_finite(config: Any) -> None:
     value = getattr(config, field.name)
     for entry in value if isinstance(value, tuple) else (value,):
       if isinstance(entry, float):
-        _require(math.isfinite(entry), field.name, value, "a finite number")
+        fits = abs(entry) <= _LARGEST_FLOAT
+        _require(fits, field.name, value, "a finite number of 32 bits")
       elif isinstance(entry, int):
         _require(abs(entry) < 2**31, field.name, value, "less than 2^31")
 
@@ -191,7 +193,8 @@ class ModelConfig:
       self.glimpse_size,
       f"no more than the image's {self.image_size}",
     )
-    _check(self, "more than 0", lambda v: v > 0, "output_std")
+    # Its square, and what that divides, can then be told from 0 and infinity.
+    _check(self, "in [1e-15, 1e15]", lambda v: 1e-15 <= v <= 1e15, "output_std")
     _check(
       self,
       "at least 0",

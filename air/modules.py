@@ -145,7 +145,7 @@ class LSTM(snt.Module):
     """Makes the module.
 
     Args:
-      hidden_size: H.
+      hidden_size: of the hidden state and of the cell.
       w_init: of every weight matrix.
       name: of the module.
     """
@@ -174,7 +174,7 @@ class LSTM(snt.Module):
       input_size: G, of the part of the input that changes.
 
     Returns:
-      `[B, 4 H]`.
+      `[B, 4 hidden_size]`.
     """
     constant_size = constant.shape[-1]
     self._create_variables(constant_size, input_size)
@@ -189,10 +189,11 @@ class LSTM(snt.Module):
     """Takes one step.
 
     Args:
-      constant_gates: `[B, 4 H]`, see the method of this name.
+      constant_gates: `[B, 4 hidden_size]`, see the method of this name.
       inputs: `[B, G]`, the part of the input that changes, or `[1, G]`, the
         same for all of the batch.
-      prev_state: of the step before, hidden and cell `[B, H]` or `[1, H]`.
+      prev_state: of the step before, hidden and cell,
+        `[B, hidden_size]` or `[1, hidden_size]`.
 
     Returns:
       The next state, whose `hidden` is the output.

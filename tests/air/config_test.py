@@ -54,6 +54,9 @@ REFUSED = [
   (ModelConfig, "decoder_init_scale", -1.0),
   (TrainingConfig, "presence_warmup", -1),
   (ModelConfig, "output_std", -0.3),
+  (ModelConfig, "output_std", 1e-200),
+  (ModelConfig, "output_std", 1e200),
+  (TrainingConfig, "learning_rate", 1e39),
   *[
     (PriorConfig, name, value)
     for name in (
