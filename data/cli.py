@@ -1,5 +1,6 @@
 """The command line of `python -m data.multi_mnist`."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -118,10 +119,13 @@ def _main(values: dict[str, Any]) -> None:
     "a name ending in .png",
   )
   for flag, name in (("out", out), ("preview", preview)):
+    if not name:
+      continue
     path = expanded(flag, name).absolute()
-    there = next(p for p in path.parents if p.exists())
+    # Those of os.path take what cannot be looked at for missing.
+    there = next(p for p in path.parents if os.path.exists(p))
     require(
-      there.is_dir() and (not name or not path.is_dir()),
+      os.path.isdir(there) and not os.path.isdir(path),
       flag,
       f'"{name}"',
       "the name of a file in a folder",

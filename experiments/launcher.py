@@ -83,18 +83,20 @@ def run(
       raise UsageError(f"--flagfile is not a text file: {error}") from error
     if positional:
       raise UsageError(f"unexpected argument {positional[0]!r}; see --help")
-    return main(flag_values) or 0
+    status = main(flag_values) or 0
+    sys.stdout.flush()
+    return status
   except KeyboardInterrupt:
     return 130
   except BrokenPipeError:
-    # Who read the output, as `head` does, has seen enough: nobody is to be
-    # told, neither of this nor, at exit, of what could not be flushed.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    # Who read the output, as `head` does, has seen enough: nobody is told.
+    _drop_unwritten()
     return 128 + signal.SIGPIPE
   except _OUT_OF_MEMORY as error:
     _say(argv, f"out of memory: {error}")
     return 1
   except _USER_ERRORS as error:
+    _drop_unwritten()
     message = str(error)
     # It may also be a file's number, which tells nobody anything.
     if isinstance(error, OSError) and isinstance(error.filename, str | bytes):
@@ -104,6 +106,14 @@ def run(
       message = f"--{message}"
     _say(argv, message)
     return 1 if getattr(error, "errno", None) in _NOT_OF_USAGE else 2
+
+
+def _drop_unwritten() -> None:
+  """Lets Python not complain at exit of output that could not be written."""
+  try:
+    sys.stdout.flush()
+  except OSError:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(argv: list[str], message: str) -> None:
@@ -166,7 +176,7 @@ def output_file(flag: str, value: str) -> pathlib.Path:
     UsageError: if it cannot be a file: it is a folder, or lies in a file.
   """
   path = expanded(flag, value)
-  if path.is_dir() or not value:
+  if os.path.isdir(path) or not value:
     raise UsageError(f"{flag} is '{value}', expected the name of a file")
   _check_parents(flag, path)
   return path
@@ -225,15 +235,17 @@ def output_folder(flag: str, value: str) -> pathlib.Path:
   if not value:
     raise UsageError(f"{flag} is empty, expected the name of a folder")
   path = expanded(flag, value)
-  if path.exists() and not path.is_dir():
+  if os.path.exists(path) and not os.path.isdir(path):
     raise UsageError(f"{flag} is {value}, which is a file; expected a folder")
   _check_parents(flag, path)
   return path
 
 
 def _check_parents(flag: str, path: pathlib.Path) -> None:
-  there = next(p for p in path.absolute().parents if p.exists())
-  if not there.is_dir():
+  # Those of os.path take what cannot be looked at for missing.
+  path = path.absolute()
+  there = next((p for p in path.parents if os.path.exists(p)), path)
+  if not os.path.isdir(there):
     raise UsageError(
       f"{flag} is {path}, expected a place in a folder, but {there} is a file"
     )

@@ -65,6 +65,22 @@ def test_the_same_flags_write_the_same_file(tmp_path):
   assert first.read_bytes() == second.read_bytes()
 
 
+def test_from_the_root_without_a_preview(tmp_path, monkeypatch):
+  """Which is no folder of anything."""
+  monkeypatch.chdir("/")
+  sizes = ("--num_images=9", "--validation_size=2", "--test_size=2")
+  assert _run(f"--out={tmp_path}/a.npz", *sizes) == 0
+
+
+def test_a_name_that_cannot_be(tmp_path, capsys):
+  sizes = ("--num_images=9", "--validation_size=2", "--test_size=2")
+  assert _run(f"--out={tmp_path}/{'a' * 300}.npz", *sizes) in (1, 2)
+  error = capsys.readouterr().err
+  assert error.count("\n") == 1
+  assert error.startswith("multi_mnist: --out is ")
+  assert list(tmp_path.iterdir()) == []
+
+
 def test_help(capsys):
   assert _run("--help") == 0
   captured = capsys.readouterr()

@@ -1,6 +1,7 @@
 """Flags, flagfiles and bad input, in process."""
 
 import dataclasses
+import os
 import pathlib
 import signal
 import subprocess
@@ -175,3 +176,32 @@ def test_help_that_nobody_reads_to_its_end():
   process.stdout.close()  # as `head` does
   assert process.wait() == 128 + signal.SIGPIPE
   assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_output_that_nobody_takes(full, tmp_path):
+  """It is written at the end, as Python holds back what goes to no terminal."""
+  binary = tmp_path / "binary.py"
+  binary.write_text(
+    "import sys\n"
+    "from experiments import launcher\n"
+    "sys.exit(launcher.run('', lambda _: None, lambda _: print('done')))\n"
+  )
+  environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+  reader, writer = os.pipe()
+  os.close(reader)
+  with open("/dev/full", "w") if full else os.fdopen(writer, "w") as stdout:
+    process = subprocess.run(
+      [sys.executable, binary],
+      env=environment | {"PYTHONPATH": str(pathlib.Path(__file__).parents[2])},
+      stdout=stdout,
+      stderr=subprocess.PIPE,
+      text=True,
+      check=False,
+    )
+  if full:
+    assert process.returncode == 1
+    assert process.stderr == "binary: [Errno 28] No space left on device\n"
+  else:
+    assert process.returncode == 128 + signal.SIGPIPE
+    assert process.stderr == ""
