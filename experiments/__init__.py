@@ -8,10 +8,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 
-from experiments import xla_cache
-
 # When the process started, but for Python itself, by `time.monotonic`.
 STARTED = time.monotonic()
+
+from experiments import xla_cache  # noqa: E402
 
 
 @contextlib.contextmanager

@@ -144,6 +144,7 @@ def measure(flag_values: flags.FlagValues) -> dict[str, Any]:
 def measure_scaling(flag_values: flags.FlagValues) -> list[dict[str, Any]]:
   """Measures the compiled step and its bound over sizes of the problem."""
   points = []
+  configuration.data_config(flag_values).spec()  # says what is wrong with it
   for flag, what in SCALES.items():
     for value in values(flag_values, flag):
       side = value if flag == "image_sizes" else None
@@ -176,7 +177,7 @@ def measure_scaling(flag_values: flags.FlagValues) -> list[dict[str, Any]]:
 
 
 def measure_starts(flag_values: flags.FlagValues) -> list[dict[str, Any]]:
-  """Starts training in new processes, the first without generated images."""
+  """Starts training in new processes, the first without any kept files."""
   settings = [
     flag_values[flag.name].serialize()
     for group in ("data", "model", "prior", "training")
@@ -190,6 +191,7 @@ def measure_starts(flag_values: flags.FlagValues) -> list[dict[str, Any]]:
           *settings,
           f"--data_cache={cache}",
           f"--started={time.monotonic()}",
+          XDG_CACHE_HOME=cache,  # of compiled programs
         )
       )
       for _ in range(1 + flag_values.starts)

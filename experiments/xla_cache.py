@@ -19,6 +19,7 @@ from data.dataset import default_cache_dir
 from experiments import machine
 
 _FLAGS = "TF_XLA_FLAGS"
+_LAST_OF_OURS = "--tf_xla_persistent_cache_prefix=air"
 _PROGRAMS = "*.pb"
 _CHECKSUM = ".sha256"
 _KEPT = 64  # programs, of up to 5 MB
@@ -55,6 +56,9 @@ def enable() -> None:
 
   Does nothing if the user has set `TF_XLA_FLAGS`, or if there is no room.
   """
+  if os.environ.get(_FLAGS, "").endswith(_LAST_OF_OURS):
+    # Of the process that started this one, whose folder may be another.
+    del os.environ[_FLAGS]
   if _FLAGS in os.environ:
     return
   try:
@@ -70,8 +74,7 @@ def enable() -> None:
   except OSError:
     return
   os.environ[_FLAGS] = (
-    f"--tf_xla_persistent_cache_directory={programs}"
-    " --tf_xla_persistent_cache_prefix=air"
+    f"--tf_xla_persistent_cache_directory={programs} {_LAST_OF_OURS}"
   )
 
 

@@ -103,6 +103,15 @@ def test_the_users_flags_stay(monkeypatch):
   assert list(kept.parent.iterdir()) == [kept]
 
 
+def test_a_process_with_other_threads_has_its_own_folder(monkeypatch):
+  """What the process that started it had set is not taken for the user's."""
+  xla_cache.enable()
+  first = os.environ["TF_XLA_FLAGS"]
+  monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "77")
+  xla_cache.enable()
+  assert str(xla_cache.folder()) in os.environ["TF_XLA_FLAGS"] != first
+
+
 def test_without_room_nothing_is_kept(monkeypatch):
   usage = collections.namedtuple("usage", "free")
   monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1 << 20))
