@@ -35,6 +35,7 @@ from matplotlib.figure import Figure
 
 from air import charts, estimators, figures, files
 from experiments import configuration, evaluate, launcher, machine, timing
+from experiments.launcher import UsageError
 
 # Flags that a process for one number of threads does not get.
 _OF_ALL_THREADS = {"threads", "json", "figure", "flagfile", "undefok"}
@@ -73,9 +74,14 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   configuration.define_flags(flag_values)
 
 
+def _is_scaling(flag_values: flags.FlagValues) -> bool:
+  """Returns whether sizes are asked for, and not the one table."""
+  return any(timing.values(flag_values, name) for name in timing.SCALES)
+
+
 def _of_threads(flag_values: flags.FlagValues) -> dict[int, Any]:
   """Returns what is measured with each number of threads."""
-  scaling = any(timing.values(flag_values, name) for name in timing.SCALES)
+  scaling = _is_scaling(flag_values)
   all_threads = timing.values(flag_values, "threads")
   if not all_threads:
     here = timing.measure_scaling if scaling else timing.measure
@@ -184,7 +190,7 @@ def _draw(of_threads: Mapping[int, Sequence[Mapping[str, Any]]]) -> Figure:
         name: statistics.median(values)
         for name, values in point["milliseconds_per_iteration"].items()
       }
-      title = f"Training step by {point['varied']}"
+      title = f"An iteration by {point['varied']}"
       x_labels[title] = point["varied"]
       panel = panels.setdefault(title, {})
       for name, time_of in (
@@ -193,16 +199,27 @@ def _draw(of_threads: Mapping[int, Sequence[Mapping[str, Any]]]) -> Figure:
       ):
         series = panel.setdefault(f"{name}, threads: {threads}", {})
         series[point["value"]] = time_of
-  return charts.curves(panels, x_labels, y_label="milliseconds")
+  figure = charts.curves(panels, x_labels, y_label="milliseconds")
+  for axis, series in zip(figure.axes, panels.values(), strict=False):
+    axis.set_xticks(sorted(set().union(*series.values())))
+    axis.set_ylim(bottom=0.0)
+  return figure
 
 
 def main(flag_values: flags.FlagValues) -> None:
   """Measures, prints and writes."""
-  for name in ("json", "figure"):
-    if flag_values[name].value:
-      launcher.output_file(name, flag_values[name].value)
+  outputs = {
+    name: launcher.output_file(name, value)
+    for name in ("json", "figure")
+    if (value := flag_values[name].value)
+  }
+  scaling = _is_scaling(flag_values)
+  if "figure" in outputs and not scaling:
+    scales = ", ".join(f"--{name}" for name in timing.SCALES)
+    raise UsageError(
+      f"figure is {flag_values.figure}, expected one of {scales} with it"
+    )
   of_threads = _of_threads(flag_values)
-  scaling = any(isinstance(result, list) for result in of_threads.values())
   result: dict[str, Any] = {
     "machine": machine.describe(),
     "threads": of_threads,
@@ -213,10 +230,10 @@ def main(flag_values: flags.FlagValues) -> None:
   if flag_values.starts and not scaling:
     result["starts"] = timing.measure_starts(flag_values)
     print(format_starts(result["starts"]))
-  if flag_values.json:
-    files.write_json(pathlib.Path(flag_values.json), result)
-  if scaling and flag_values.figure:
-    figures.save(_draw(of_threads), pathlib.Path(flag_values.figure))
+  if "json" in outputs:
+    files.write_json(outputs["json"], result)
+  if "figure" in outputs:
+    figures.save(_draw(of_threads), outputs["figure"])
 
 
 if __name__ == "__main__":

@@ -189,8 +189,12 @@ def test_starts_get_the_flags_of_the_configuration(
 ):
   seen = []
 
-  def python(module, *arguments):
+  def python(module, *arguments, **environment):
     seen.append((module, arguments))
+    # Nor are there compiled programs of earlier runs.
+    [(name, folder)] = environment.items()
+    assert name == "XDG_CACHE_HOME"
+    assert f"--data_cache={folder}" in arguments
     return "{}"
 
   monkeypatch.setattr(timing, "run_module", python)
