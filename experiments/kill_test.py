@@ -329,6 +329,7 @@ def _check_flags(flag_values: flags.FlagValues) -> pathlib.Path:
   # What needs no images; training looks at the rest.
   data = configuration.data_config(flag_values)
   if not data.data:
+    data.spec()
     configuration.air_config_for(flag_values, data.canvas_size)
   return out
 

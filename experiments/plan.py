@@ -246,6 +246,7 @@ def _checked(
           datasets[data] = runs.load_dataset(data, flag_values.data_cache)
         runs.check_images(before, datasets[data])
     elif not data.data:
+      data.spec()
       configuration.air_config_for(flag_values, data.canvas_size)
   except (flags.Error, ConfigError, DataError, UnicodeDecodeError) as error:
     raise UsageError(f"configs holds {config!r}: {error}") from error

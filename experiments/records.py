@@ -160,8 +160,16 @@ def all_steps(evaluation: Mapping[str, Any]) -> float:
   return float(fewer[:, -1].sum() / max(fewer.sum(), 1))
 
 
+def ended(record: Mapping[str, Any]) -> bool:
+  """Returns whether the run came to its end."""
+  return any(e["split"] == "test" for e in record["evaluations"])
+
+
 def end(record: Mapping[str, Any]) -> dict[str, Any] | None:
-  """Returns a run's evaluation on the test images; None: it has none."""
+  """Returns a run's evaluation on the test images, with their counts.
+
+  None: it did not come to its end, or their counts are not known.
+  """
   for evaluation in record["evaluations"]:
     if evaluation["split"] == "test" and "count_accuracy" in evaluation:
       return evaluation
@@ -296,6 +304,9 @@ def check_same(path: pathlib.Path, sweep: Iterable[plan.SweepRun]) -> None:
   before = {(r["config"], r["seed"]): r.get("flags", []) for r in read(path)}
   for run in sweep:
     flags = changed(before.get((run.config, run.seed), []), run.settings)
+    if (run.folder / "config.json").exists():
+      # Where the images lie may change: they have been compared themselves.
+      flags = [flag for flag in flags if not flag.startswith("--data=")]
     if flags:
       raise UsageError(
         f"results is {path}, whose record of {run.config}, seed {run.seed} has"
@@ -322,7 +333,7 @@ def update(path: pathlib.Path, records: Iterable[Mapping[str, Any]]) -> None:
     for record in records:
       key = record["config"], record["seed"]
       crashed = record["failure"] == "crashed"
-      if not (crashed and key in by_run and end(by_run[key])):
+      if not (crashed and key in by_run and ended(by_run[key])):
         by_run[key] = record
     lines = [json.dumps(by_run[key]) + "\n" for key in sorted(by_run)]
     files.write_text(path, "".join(lines))

@@ -29,8 +29,17 @@ def by_run(groups: Groups) -> dict[str, dict[str, Any]]:
 
 
 def succeeded(record: dict[str, Any], threshold: float) -> bool:
-  """Returns whether a run came to its end with that accuracy, in percent."""
+  """Returns whether a run came to its end with that accuracy, in percent.
+
+  Raises:
+    UsageError: if the counts of its test images are not known.
+  """
   end = records.end(record)
+  if end is None and records.ended(record):
+    raise UsageError(
+      f"results holds {record['config']}, seed {record['seed']}, on images"
+      " whose counts are not known; expected known ones, but in blocks of runs"
+    )
   return end is not None and end["count_accuracy"] >= threshold / 100
 
 
@@ -122,7 +131,6 @@ def _success(groups: Groups, threshold: float) -> str:
 
 def _runs(groups: Groups, threshold: float) -> str:
   """Returns a row for each run."""
-  del threshold
   header = [
     "configuration",
     "seed",
@@ -138,8 +146,10 @@ def _runs(groups: Groups, threshold: float) -> str:
   rows = []
   for config, group in groups.items():
     for record in group:
-      cells = [_NONE] * 5
+      cells, failure = [_NONE] * 5, record["failure"]
       if end := records.end(record):
+        if succeeded(record, threshold):
+          failure = None
         by_count = end["count_accuracy_per_count"].items()
         cells = [
           f"{end['iteration']:,}",
@@ -151,8 +161,7 @@ def _runs(groups: Groups, threshold: float) -> str:
       cells += [
         _count(_to_98(record[name])) for name in ("iterations_to", "seconds_to")
       ]
-      failure = record["failure"] or _NONE
-      rows.append([config, str(record["seed"]), *cells, failure])
+      rows.append([config, str(record["seed"]), *cells, failure or _NONE])
   return markdown(header, rows)
 
 

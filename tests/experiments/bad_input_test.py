@@ -355,6 +355,18 @@ CASES = {
     "--out=NEW --seeds=1 --results=BAD/large.png",
     "BAD/large.png, line 1 is not a record of a run",
   ),
+  **{
+    f"{binary}: canvas size {value!r}": (
+      f"{arguments} --canvas_size={value}",
+      "canvas_size is ",
+    )
+    for binary, arguments in (
+      ("sweep", "--out=NEW --seeds=1"),
+      ("kill_test", "--out=NEW"),
+      ("benchmark", "--batch_sizes=16"),
+    )
+    for value in ("", "1")
+  },
   "sweep: seeds": ("--out=NEW --seeds=9-1", "--seeds"),
   "sweep: one seed": ("--out=NEW --seeds=1 --seed=1", "'seed'"),
   "sweep: jobs": ("--out=NEW --seeds=1 --jobs=0", "--jobs"),
@@ -521,6 +533,10 @@ CASES = {
   "benchmark: json is a folder": (
     "--json=BAD/empty",
     "--json is 'BAD/empty', expected the name of a file",
+  ),
+  "benchmark: figure without what it shows": (
+    "--figure=NEW",
+    "--figure is NEW, expected one of --batch_sizes, --steps, --image_sizes",
   ),
   "benchmark: batch larger than the data": (
     "--data=BAD/good_data.npz --glimpse_size=6,6 --batch_size=3",

@@ -189,6 +189,11 @@ def test_a_crash_does_not_replace_an_end(tmp_path):
   assert [r["failure"] for r in records.read(path)] == [None, "crashed"]
   records.update(path, [record("a", 0, failure="diverged")])
   assert records.read(path)[0]["failure"] == "diverged"
+  # Nor an end on images whose counts nobody knows.
+  unknown = {"iteration": 9, "split": "test", "elbo": 500.0}
+  records.update(path, [record("a", 1, evaluations=[unknown])])
+  records.update(path, crashed)
+  assert [r["failure"] for r in records.read(path)] == ["crashed", None]
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,28 @@ def test_runs(folder):
   ]  # fmt: skip
 
 
+def test_a_success_has_no_failure_by_another_threshold(folder):
+  block = "<!-- report: runs theirs.jsonl threshold=95 -->\n<!-- /report -->\n"
+  (folder / "RESULTS.md").write_text(block)
+  assert run_report(folder) == 0
+  assert [row[-1] for row in rows(blocks(folder)[0])] == ["-", "crashed"]
+
+
+def test_counts_that_nobody_knows(folder, capsys):
+  run = record("default", 0, 0.9)
+  run["evaluations"] = [{"iteration": 9, "split": "test", "elbo": 500.0}]
+  (folder / "results" / "ours.jsonl").write_text(json.dumps(run) + "\n")
+  assert run_report(folder) == 2
+  error = capsys.readouterr().err
+  assert error.count("\n") == 1
+  assert "default, seed 0, on images whose counts are not known" in error
+  assert (folder / "RESULTS.md").read_text() == DOCUMENT
+  block = "<!-- report: runs ours.jsonl -->\n<!-- /report -->\n"
+  (folder / "RESULTS.md").write_text(block)
+  assert run_report(folder) == 0
+  assert rows(blocks(folder)[0]) == [["`default`", "0", *["-"] * 8]]
+
+
 def test_confusions(folder):
   assert run_report(folder) == 0
   cells = ["100.0 / 0.0 / 0.0", "20.0 / 50.0 / 30.0"]

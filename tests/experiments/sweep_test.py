@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,7 +128,11 @@ def test_a_sweep(tmp_path, tiny_flags, tiny_data, capsys, monkeypatch):
   assert [log.read_bytes() for log in logs] == before
   assert records.read(results) == [other, *in_out[:2]]
 
-  # Nor are they taken for runs on other images.
+  # Nor if their images have moved.
+  moved = shutil.copy(tiny_data, tmp_path / "moved.npz")
+  assert run_sweep(*arguments, f"--data={moved}") == 0
+
+  # They are not taken for runs on other images.
   capsys.readouterr()
   with np.load(tiny_data) as arrays:
     arrays = dict(arrays)
