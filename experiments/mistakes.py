@@ -83,7 +83,7 @@ def painted(
 
 def find(
   model: TrainedModel, split: Split, seed: int
-) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
+) -> tuple[list[dict[str, Any]], list[tuple[np.ndarray, np.ndarray]]]:
   """Returns the images that are counted wrongly, the worst first.
 
   Args:
@@ -92,7 +92,8 @@ def find(
     seed: of the samples of z.
 
   Returns:
-    What is known of each, ready for JSON, and its picture.
+    What is known of each, ready for JSON, and what was inferred: the canvas
+    `[H, W]` and the boxes `[n, 4]`.
   """
   counts = split.counts
   assert counts is not None
@@ -118,15 +119,20 @@ def find(
         mistake["labels"] = split.labels[index, : true[i]].tolist()
         mistake["gap"] = gap(boxes)
         mistake["painted"] = painted(image / 255.0, scenes.canvas[i], boxes)
-      picture = figures.annotated(
-        image, scenes.canvas[i], scenes.boxes[i, :count]
-      )
-      # Black on both sides of it.
-      border = [picture.shape[1] // 2] * 3
-      found.append((mistake, np.insert(picture, border, 128, axis=1)))
+      inferred = scenes.canvas[i].copy(), scenes.boxes[i, :count].copy()
+      found.append((mistake, inferred))
     start += size
   found.sort(key=lambda pair: pair[0]["true_prob"])
-  return [mistake for mistake, _ in found], [picture for _, picture in found]
+  return [mistake for mistake, _ in found], [inferred for _, inferred in found]
+
+
+def picture(
+  image: np.ndarray, canvas: np.ndarray, boxes: np.ndarray
+) -> np.ndarray:
+  """Returns `figures.annotated` of these, with a line between its halves."""
+  annotated = figures.annotated(image, canvas, boxes)
+  middle = [annotated.shape[1] // 2] * 3
+  return np.insert(annotated, middle, 128, axis=1)
 
 
 def shown(mistakes: Sequence[dict[str, Any]], number: int) -> list[int]:
@@ -222,7 +228,7 @@ def main(flag_values: flags.FlagValues) -> None:
       " expected a run on images with counts"
     )
   seed = run.air.training.seed
-  mistakes, pictures = find(TrainedModel(network, iteration), split, seed)
+  mistakes, inferred = find(TrainedModel(network, iteration), split, seed)
   rows = describe(mistakes, split)
   share = 1.0 - len(mistakes) / len(split.counts)
   print(
@@ -242,7 +248,7 @@ def main(flag_values: flags.FlagValues) -> None:
     },
   )
   print(f"numbers: {numbers}")
-  if not pictures:
+  if not mistakes:
     figure.unlink(missing_ok=True)  # of an earlier iteration
     print("figure:  none, for nothing is wrong")
   else:
@@ -252,8 +258,10 @@ def main(flag_values: flags.FlagValues) -> None:
       f" {m['true_prob']:.2g}"
       for m in (mistakes[i] for i in indices)
     ]
-    gallery = figures.gallery([pictures[i] for i in indices], titles)
-    figures.save(gallery, figure)
+    pictures = [
+      picture(split.images[mistakes[i]["index"]], *inferred[i]) for i in indices
+    ]
+    figures.save(figures.gallery(pictures, titles), figure)
     print(f"figure:  {figure}")
 
 

@@ -94,7 +94,7 @@ def test_the_worst_first_and_what_became_of_the_objects(split):
     ]
   )
   model = Seen([1, 1, 2, 1, 1, 2], probs, canvas)
-  found, pictures = mistakes.find(model, split, 0)
+  found, inferred = mistakes.find(model, split, 0)
   assert [m["index"] for m in found] == [5, 1, 0, 3]
   assert [m["true_prob"] for m in found] == [0.0, 0.1, 0.2, 0.4]
   assert [(m["true"], m["inferred"]) for m in found] == [
@@ -103,7 +103,9 @@ def test_the_worst_first_and_what_became_of_the_objects(split):
   assert found[1]["painted"] == pytest.approx([1.0, 0.0])
   assert found[1]["labels"] == [7, 7]
   assert found[3]["gap"] is None
-  assert len(pictures) == 4
+  for mistake, (painted, boxes) in zip(found, inferred, strict=True):
+    np.testing.assert_array_equal(painted, canvas[mistake["index"]])
+    assert boxes.shape == (mistake["inferred"], 4)
 
   rows = mistakes.describe(found, split)
   assert rows[0] == {
