@@ -91,7 +91,10 @@ def accuracy_curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
     True: {"color": _SUCCESS_COLOUR, "linestyle": "-", "linewidth": 0.8},
     False: {"color": _FAILURE_COLOUR, "linestyle": "--", "linewidth": 0.8},
   }
-  median_style: dict[str, Any] = {"color": "black", "linewidth": 1.6}
+  # Wide, and below the runs, which it would hide where they are equal.
+  median_style: dict[str, Any] = {
+    "color": "#BBBBBB", "linewidth": 4.0, "zorder": 1.0,
+  }  # fmt: skip
   for axis, (name, curves) in zip(axes.flat, panels.items(), strict=False):
     by_iteration: dict[int, list[float]] = {}
     for curve in curves:
@@ -195,6 +198,7 @@ def heat_maps(
   column_names: Sequence[str],
   x: tuple[str, Sequence[float]],
   y: tuple[str, Sequence[float]],
+  bad: Collection[str] = (),
 ) -> Figure:
   """A table of heat maps of shares, each with its percentages.
 
@@ -204,6 +208,7 @@ def heat_maps(
     column_names: of the C columns of heat maps.
     x: name and values of each heat map's horizontal axis.
     y: the same of the vertical axis, from below.
+    bad: those of the rows where a large share is a bad one, in other colours.
   """
   rows, columns, height, width = shares.shape
   figure = Figure(
@@ -213,8 +218,8 @@ def heat_maps(
   axes = figure.subplots(rows, columns, squeeze=False)
   for (row, column), axis in np.ndenumerate(axes):
     image = axis.imshow(
-      shares[row, column], cmap="viridis", vmin=0.0, vmax=1.0, origin="lower",
-      aspect="auto",
+      shares[row, column], cmap="Oranges" if row_names[row] in bad else "Blues",
+      vmin=0.0, vmax=1.0, origin="lower", aspect="auto",
     )  # fmt: skip
     for (i, j), share in np.ndenumerate(shares[row, column]):
       axis.text(
@@ -224,7 +229,7 @@ def heat_maps(
         ha="center",
         va="center",
         fontsize=8,
-        color="white" if share < 0.6 else "black",
+        color="white" if share > 0.6 else "black",
       )
     axis.set_xticks(range(width), [f"{value:g}" for value in x[1]])
     axis.set_yticks(range(height), [f"{value:g}" for value in y[1]])
@@ -234,9 +239,10 @@ def heat_maps(
       axis.set_xlabel(x[0])
     if column == 0:
       axis.set_ylabel(f"{row_names[row]}\n{y[0]}")
-  figure.colorbar(
-    image, ax=axes, format=lambda share, _: f"{100 * share:.0f} %"
-  )
+    if column == columns - 1:
+      figure.colorbar(
+        image, ax=axes[row], format=lambda share, _: f"{100 * share:.0f} %"
+      )
   return figure
 
 
@@ -250,7 +256,7 @@ def gradient_variances(records: Sequence[Mapping]) -> Figure:
   groups = list(records[0]["groups"])
   estimators = list(dict.fromkeys(record["estimator"] for record in records))
   figure = Figure(figsize=(1.0 + 4.0 * len(groups), 4.5), layout="constrained")
-  axes = figure.subplots(1, len(groups), sharey=True)
+  axes = figure.subplots(1, len(groups))
   styles = {"drawn": ("-", "o"), "fixed": (":", "s")}
   palette = itertools.cycle(_ESTIMATOR_COLOURS)
   colours = dict(zip(estimators, palette, strict=False))

@@ -14,7 +14,7 @@ Writes OUT/init_sensitivity.png and .json, means over the seeds on the test
 images: the counting accuracy of sampled n, and two ways to collapse, the share
 of the images with objects that get no step, and the share of those with fewer
 objects than steps that get all steps. These are of the runs that came to their
-end; the share of those that did not, as they diverge, is the fourth.
+end; where some did not, as they diverge, their share is the fourth.
 """
 
 import itertools
@@ -98,7 +98,8 @@ def measure(record: Mapping[str, Any]) -> dict[str, float | None]:
   """
   end = records.end(record)
   if end is None:
-    return {**dict.fromkeys(_MEASURES), "no_end": 1.0}
+    no_end = 0.0 if records.ended(record) else 1.0
+    return {**dict.fromkeys(_MEASURES), "no_end": no_end}
   return {
     "count_accuracy": end["count_accuracy"],
     "zero_steps": records.zero_steps(end),
@@ -144,15 +145,19 @@ def draw(
   shares = means.transpose(4, 0, 3, 2, 1).reshape(
     [len(_MEASURES), -1, len(where_biases), len(scales)]
   )
+  names = list(_MEASURES.values())
+  if not shares[-1].any():  # all runs came to their end
+    shares, names = shares[:-1], names[:-1]
   return charts.heat_maps(
     shares,
-    list(_MEASURES.values()),
+    names,
     [
       f"{estimator}\npresence_bias {bias:g}"
       for estimator, bias in itertools.product(estimators, presence_biases)
     ],
     ("decoder_init_scale", scales),
     ("where_scale_bias", where_biases),
+    bad=names[1:],
   )
 
 

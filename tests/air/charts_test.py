@@ -135,7 +135,12 @@ def test_heat_maps(tmp_path):
   shares = np.linspace(0.0, 1.0, 24).reshape(2, 2, 2, 3)
   shares[1, 0, 1, 2] = np.nan
   figure = charts.heat_maps(
-    shares, ["a", "b"], ["c", "d"], ("x", [0.1, 1.0, 10.0]), ("y", [-1.5, 2.0])
+    shares,
+    ["a", "b"],
+    ["c", "d"],
+    ("x", [0.1, 1.0, 10.0]),
+    ("y", [-1.5, 2.0]),
+    bad=["b"],
   )
   axes = np.array(figure.axes[:4]).reshape(2, 2)
   for (row, column), axis in np.ndenumerate(axes):
@@ -147,6 +152,8 @@ def test_heat_maps(tmp_path):
     assert ticks == ["0.1", "1", "10"]
     ticks = [label.get_text() for label in axis.get_yticklabels()]
     assert ticks == ["-1.5", "2"]
+  maps = [[axis.images[0].get_cmap().name for axis in row] for row in axes]
+  assert maps[0][0] == maps[0][1] != maps[1][0] == maps[1][1]
   texts = {text.get_position(): text.get_text() for text in axes[1, 0].texts}
   assert texts[2, 1] == "-"
   assert texts[1, 1] == f"{100 * shares[1, 0, 1, 1]:.0f}"

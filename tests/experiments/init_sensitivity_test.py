@@ -22,9 +22,10 @@ def drawn(monkeypatch):
   calls = []
   heat_maps = charts.heat_maps
 
-  def remember(*arguments):
+  def remember(*arguments, bad):
     calls.append(arguments)
-    return heat_maps(*arguments)
+    assert bad == arguments[1][1:]
+    return heat_maps(*arguments, bad=bad)
 
   monkeypatch.setattr(charts, "heat_maps", remember)
   return calls
@@ -62,8 +63,9 @@ def test_a_grid(call, tmp_path, tiny_flags, drawn, eagerly):
   assert measured.pop("failure") == records.failure_mode(end)
   assert measured == {**settings, "seed": 3, **measures}
   [(shares, *_)] = drawn
-  assert shares.shape == (4, 1, 1, 1)
-  np.testing.assert_array_equal(shares.ravel(), list(measures.values()))
+  # Without the share of runs that did not come to their end, which is zero.
+  assert shares.shape == (3, 1, 1, 1)
+  np.testing.assert_array_equal(shares.ravel(), list(measures.values())[:3])
   assert (tmp_path / "init_sensitivity.png").exists()
 
 
@@ -85,6 +87,12 @@ def test_every_combination_is_where_its_axes_say(drawn):
       f"{values['estimator'][e]}\npresence_bias {values['presence_bias'][p]:g}"
     )
     np.testing.assert_array_equal(shares[:, column, w, s], means[v])
+
+
+def test_runs_on_images_without_counts_came_to_their_end():
+  run = {"evaluations": [{"split": "test", "iteration": 10, "elbo": 500.0}]}
+  assert init_sensitivity.measure(run)["no_end"] == 0.0
+  assert init_sensitivity.measure({"evaluations": []})["no_end"] == 1.0
 
 
 def test_cells_are_means_over_seeds(call, tmp_path, monkeypatch, drawn):
