@@ -1,6 +1,8 @@
 """The command line of `python -m data.multi_mnist`."""
 
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,8 +32,9 @@ def run(argv: Sequence[str] | None = None) -> int:
     argv: the command line; by default this process's.
 
   Returns:
-    The exit status: 0; 2 after bad input, or 1 if a file cannot be read or
-    written, reported in one line on stderr.
+    The exit status: 0; 2 after bad input, or 1 if a file or the output cannot
+    be read or written, reported in one line on stderr; 141 if nobody reads the
+    output any more.
   """
   argv = list(sys.argv if argv is None else argv)
   flag_values = flags.FlagValues()
@@ -43,16 +46,27 @@ def run(argv: Sequence[str] | None = None) -> int:
       raise DataError(f"--flagfile is not a text file: {error}") from error
     if flag_values["help"].value:
       print(f"{_DOC}{flag_values.module_help('multi_mnist')}")
+      files.flush_output()
       return 0
     if positional:
       raise DataError(f"unexpected argument {positional[0]!r}; see --help")
     _main(flag_values.flag_values_dict())
+    files.flush_output()
+  except BrokenPipeError:
+    with contextlib.suppress(OSError):
+      files.flush_output()
+    return 128 + signal.SIGPIPE
   except (DataError, flags.Error) as error:
     message = " ".join(str(error).split())
     if message.split(" ")[0] in flag_values:
       message = f"--{message}"
     print(f"multi_mnist: {message}", file=sys.stderr)
     return 1 if isinstance(error.__cause__, OSError) else 2
+  except OSError as error:  # of the output, and no file
+    with contextlib.suppress(OSError):
+      files.flush_output()
+    print(f"multi_mnist: {error}", file=sys.stderr)
+    return 1
   return 0
 
 

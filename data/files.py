@@ -1,10 +1,11 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and output that is written or not."""
 
 import contextlib
 import glob
 import os
 import pathlib
 import secrets
+import sys
 import time
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -42,6 +43,22 @@ def replacing(path: pathlib.Path) -> Iterator[BinaryIO]:
   except BaseException:
     with contextlib.suppress(OSError):
       temporary.unlink(missing_ok=True)
+    raise
+
+
+def flush_output() -> None:
+  """Writes what `print` has held back.
+
+  Raises:
+    OSError: if it cannot be written. Python does not try again at exit, where
+      it would complain of it in its own words and with its own status.
+  """
+  if sys.stdout is None:  # the process was started without
+    return
+  try:
+    sys.stdout.flush()
+  except OSError:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise
 
 

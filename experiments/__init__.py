@@ -40,7 +40,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 # XLA otherwise copies every weight in every iteration: a tenth of a step. Other
 # versions of TensorFlow may not know the flag, and would end the process. A
-# process that this one starts has it already, and the same compiled programs.
+# process that this one starts has it already.
 _XLA_FLAG = "--xla_cpu_copy_insertion_use_region_analysis"
 _xla_flags = os.environ.get("XLA_FLAGS", "")
 if (

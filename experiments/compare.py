@@ -4,9 +4,9 @@ r"""Compares runs, of this code and of the blog's original, on common axes.
 
 A run is a folder with TensorBoard event files, or one such file: ours, or of
 the original code on TensorFlow 1, whose tags ours have too. Terms are therefore
-the original's: the KL of the number of steps is to the prior as annealed at the
-time, and `loss` is -ELBO under it. A file that is cut off is read as far as it
-goes.
+the original's: the KLs of the number of steps and of z_where are to the priors
+as annealed at the time, and `loss` is -ELBO under them. A file that is cut off
+is read as far as it goes.
 
 Prints a table and writes a figure and the numbers.
 """

@@ -1,5 +1,6 @@
 """How every binary starts: flags in groups, and bad input in one clear line."""
 
+import contextlib
 import errno
 import logging
 import os
@@ -17,6 +18,7 @@ from air.config import ConfigError
 from air.inputs import InputError
 from air.run_folder import RunError
 from air.training import DivergedError
+from data.files import flush_output
 from data.mnist import DataError
 
 _GROUPS = ("sweep", "run", "data", "model", "prior", "training")
@@ -84,19 +86,21 @@ def run(
     if positional:
       raise UsageError(f"unexpected argument {positional[0]!r}; see --help")
     status = main(flag_values) or 0
-    sys.stdout.flush()
+    flush_output()
     return status
   except KeyboardInterrupt:
     return 130
   except BrokenPipeError:
     # Who read the output, as `head` does, has seen enough: nobody is told.
-    _drop_unwritten()
+    with contextlib.suppress(OSError):
+      flush_output()
     return 128 + signal.SIGPIPE
   except _OUT_OF_MEMORY as error:
     _say(argv, f"out of memory: {error}")
     return 1
   except _USER_ERRORS as error:
-    _drop_unwritten()
+    with contextlib.suppress(OSError):
+      flush_output()
     message = str(error)
     # It may also be a file's number, which tells nobody anything.
     if isinstance(error, OSError) and isinstance(error.filename, str | bytes):
@@ -106,14 +110,6 @@ def run(
       message = f"--{message}"
     _say(argv, message)
     return 1 if getattr(error, "errno", None) in _NOT_OF_USAGE else 2
-
-
-def _drop_unwritten() -> None:
-  """Lets Python not complain at exit of output that could not be written."""
-  try:
-    sys.stdout.flush()
-  except OSError:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(argv: list[str], message: str) -> None:

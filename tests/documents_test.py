@@ -31,6 +31,7 @@ def commands(document, path):
   done = subprocess.run(
     [shutil.which("bash"), "-e", "-u", "-c", PRELUDE + "\n".join(blocks)],
     env={"PATH": str(path)},
+    cwd=path,
     capture_output=True,
     text=True,
   )

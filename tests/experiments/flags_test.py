@@ -178,15 +178,23 @@ def test_help_that_nobody_reads_to_its_end():
   assert process.stderr.read() == ""
 
 
+LAUNCHER = """
+from experiments import launcher
+sys.exit(launcher.run("", lambda _: None, lambda _: print("done")))
+"""
+CLI = """
+from data import cli
+cli._main = lambda _: print("done")
+sys.exit(cli.run())
+"""
+
+
+@pytest.mark.parametrize("code", [LAUNCHER, CLI])
 @pytest.mark.parametrize("full", [True, False])
-def test_output_that_nobody_takes(full, tmp_path):
+def test_output_that_nobody_takes(code, full, tmp_path):
   """It is written at the end, as Python holds back what goes to no terminal."""
-  binary = tmp_path / "binary.py"
-  binary.write_text(
-    "import sys\n"
-    "from experiments import launcher\n"
-    "sys.exit(launcher.run('', lambda _: None, lambda _: print('done')))\n"
-  )
+  binary = tmp_path / "multi_mnist.py"
+  binary.write_text(f"import sys\n{code}")
   environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
   reader, writer = os.pipe()
   os.close(reader)
@@ -201,7 +209,8 @@ def test_output_that_nobody_takes(full, tmp_path):
     )
   if full:
     assert process.returncode == 1
-    assert process.stderr == "binary: [Errno 28] No space left on device\n"
+    message = "multi_mnist: [Errno 28] No space left on device\n"
+    assert process.stderr == message
   else:
     assert process.returncode == 128 + signal.SIGPIPE
     assert process.stderr == ""
