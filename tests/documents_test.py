@@ -10,7 +10,7 @@ import pytest
 from absl import flags
 
 from data import cli
-from experiments import plan, sweep
+from experiments import launcher, plan, report, sweep
 
 ROOT = pathlib.Path(__file__).parents[1]
 # Commands of a document are run by a shell for which `python` prints its
@@ -80,3 +80,11 @@ def test_commands(document, at_least, tmp_path, monkeypatch):
         )
     except Exception as error:
       raise AssertionError(f"{module} {' '.join(arguments)}") from error
+
+
+def test_results_are_those_of_the_records(monkeypatch, capsys):
+  monkeypatch.chdir(ROOT)
+  status = launcher.run(
+    report.__doc__, report.define_flags, report.main, ["report", "--check"]
+  )
+  assert status == 0, capsys.readouterr()

@@ -79,14 +79,41 @@ def sigmoid(x):
   return 1 / (1 + np.exp(-x))
 
 
-def test_squash_of_samples_gives_the_window():
-  cell, images, step_noise = make(where_squash="samples")
+@pytest.mark.parametrize("parametrization", ["4d", "3d"])
+def test_squash_of_samples_gives_the_window(parametrization):
+  cell, images, step_noise = make(
+    where_squash="samples", where_parametrization=parametrization
+  )
   output, _ = cell(step_of(step_noise, 0), cell.initial_state(images))
   where = output.where.numpy()
+  if parametrization == "3d":  # (s, tx, ty)
+    where = where[:, [0, 1, 0, 2]]
   expected = where.copy()
   expected[:, ::2] = sigmoid(where[:, ::2])
   expected[:, 1::2] = np.tanh(where[:, 1::2])
   np.testing.assert_allclose(output.window, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("parametrization", ["4d", "3d"])
+@pytest.mark.parametrize("head", ["where", "what"])
+def test_scales_start_at_their_bias(head, parametrization):
+  cell, images, step_noise = make(
+    where_init="code",
+    where_squash="locations",
+    where_parametrization=parametrization,
+    where_scale_bias=-1.0,
+    what_scale_bias=2.0,
+  )
+  state = cell.initial_state(images)
+  cell(step_of(step_noise, 0), state)
+  for variable in getattr(cell, f"{head}_head").trainable_variables:
+    variable.assign(tf.zeros_like(variable))
+  output, _ = cell(step_of(step_noise, 0), state)
+  scale = getattr(output, f"{head}_scale")
+  bias = {"where": -1.0, "what": 2.0}[head]
+  np.testing.assert_allclose(
+    scale, np.full(scale.shape, np.log1p(np.exp(bias))), rtol=1e-6
+  )
 
 
 def test_squash_of_locations_leaves_the_samples_as_they_are():
@@ -100,6 +127,9 @@ def test_squash_of_locations_leaves_the_samples_as_they_are():
 def test_one_scale_serves_both_axes():
   window = cell_lib.to_window(tf.constant([[0.5, 0.1, -0.2]]))
   np.testing.assert_allclose(window, [[0.5, 0.1, 0.5, -0.2]])
+
+
+LATENTS_OTHER = {"what": "where", "where": "what"}
 
 
 def second_step(cell, images, step_noise, **changes):
@@ -120,6 +150,27 @@ def test_every_latent_is_fed_back(latent):
     changed = second_step(cell, images, step_noise, **changes)
     differs = np.abs(plain.hidden - changed.hidden).max() > 1e-6
     assert differs == feedback
+
+
+@pytest.mark.parametrize("latent", ["what", "where"])
+def test_the_gradient_flows_through_what_is_fed_back(latent):
+  cell, images, step_noise = make()
+  first = step_of(step_noise, 0)
+  initial = cell.initial_state(images)
+
+  def hidden(value):
+    _, state = cell(first._replace(**{latent: value}), initial)
+    # Alone: the window also decides what is fed back as z_what.
+    state = state._replace(**{LATENTS_OTHER[latent]: tf.zeros([3, 4])})
+    output, _ = cell(step_of(step_noise, 1), state)
+    return output.hidden
+
+  [analytic], [numeric] = tf.test.compute_gradient(
+    hidden, [getattr(first, latent)], delta=1e-2
+  )
+  largest = np.abs(numeric).max()
+  assert largest > 1e-3
+  np.testing.assert_allclose(analytic, numeric, atol=2e-2 * largest)
 
 
 def test_a_step_leaves_presence_one_and_its_latents():

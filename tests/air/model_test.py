@@ -111,6 +111,18 @@ def test_presence_floor_mixes_with_a_fair_coin():
   np.testing.assert_allclose(mixed, 0.15 + 0.7 * plain, rtol=1e-5)
 
 
+def test_presence_floor_mixes_with_the_configured_coin():
+  model = make_model()
+  training = dataclasses.replace(
+    model.config.training, presence_floor_coin="uniform"
+  )
+  model.config = dataclasses.replace(model.config, training=training)
+  posterior = run(model, floor=1.0).num_steps_posterior()
+  np.testing.assert_allclose(
+    posterior.probs(), np.full([4, 4], 0.25), rtol=1e-5
+  )
+
+
 def test_presence_floor_falls_linearly():
   model = make_model()
   training = dataclasses.replace(

@@ -143,6 +143,15 @@ def test_success(folder):
   assert "at least 95 %" in "\n".join(at_95)
 
 
+def test_success_is_of_sampled_counts(folder):
+  """The most probable count may be right for 98 % while exploration lasts."""
+  run = record("default", 0, 0.976, 1000, "merged digits")
+  assert run["evaluations"][-1]["count_accuracy_mode"] > 0.98
+  (folder / "results" / "ours.jsonl").write_text(json.dumps(run) + "\n")
+  assert run_report(folder) == 0
+  assert rows(blocks(folder)[0])[0][1:3] == ["1", "0"]
+
+
 def test_runs(folder):
   assert run_report(folder) == 0
   assert rows(blocks(folder)[2])[3:] == [
