@@ -97,7 +97,7 @@ def test_published_settings_do_not_depend_on_the_defaults(name):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-def test_every_flagfile_trains(path):
+def test_every_flagfile_trains(path, eagerly):
   # While it warms up, presence has no gradient.
   config = config_of(
     f"--flagfile={path}", "--batch_size=2", "--presence_warmup=0"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from air import estimators
-from experiments import gradient_variance, launcher, train, variances
+from air import checkpoints, estimators
+from experiments import gradient_variance, launcher, runs, train, variances
 
 
 def call(binary, *arguments):
@@ -65,6 +65,12 @@ def test_measures_all_estimators_at_a_checkpoint(run_dir, tmp_path, capsys):
     assert exact == {"bias": 0.0, "error": 0.0}
     assert plain["error"] > 0.0
     assert abs(plain["bias"]) < 5.0 * plain["error"]
+  # The same noise, but the same images each time.
+  drawn, fixed = (
+    values(minibatch, "marginal", "decoder", "variance_mean")
+    for minibatch in ("drawn", "fixed")
+  )
+  assert fixed != drawn
   assert by_name["drawn", "vimco"]["num_samples"] == 5
   baselines = {r["estimator"]: r["baseline"] for r in records}
   assert baselines["reinforce"] == "of the run"
@@ -78,7 +84,26 @@ def test_measures_all_estimators_at_a_checkpoint(run_dir, tmp_path, capsys):
   assert len(np.unique(figure.reshape(-1, figure.shape[-1]), axis=0)) > 8
 
 
-def test_at_iteration_0_the_baseline_is_fitted(run_dir, tmp_path):
+def test_all_estimators_have_the_weights_of_the_checkpoint(run_dir):
+  images = np.zeros([8, 14, 14], np.uint8)
+  run = runs.load(run_dir)
+  [path] = [
+    p for p in checkpoints.find(run_dir / "checkpoints") if "2" in p.name
+  ]
+  weights = [
+    [v.numpy() for v in trainer.model.model_variables]
+    for at in (path, None)
+    for trainer in gradient_variance._trainers(run, images, at).values()
+  ]
+  trained, others = weights[0], weights[1 : len(estimators.ESTIMATORS)]
+  for other in others:
+    for x, y in zip(trained, other, strict=True):
+      np.testing.assert_array_equal(x, y)
+  # Not those at the start.
+  assert any(np.any(x != y) for x, y in zip(trained, weights[-1], strict=True))
+
+
+def test_at_iteration_0_the_baseline_is_fitted(run_dir, tmp_path, eagerly):
   status = call(
     gradient_variance,
     f"--run_dir={run_dir}",

@@ -113,6 +113,21 @@ def undisturbed(tmp_path_factory, tiny_flags):
   return run_dir
 
 
+def test_what_is_logged_is_of_the_validation_images(undisturbed, tmp_path):
+  copy = shutil.copytree(undisturbed, tmp_path / "run")
+  for split in ("validation", "test"):
+    assert run_evaluate(f"--run_dir={copy}", f"--split={split}") == 0
+  validation, test = (
+    json.loads((copy / f"evaluation-{split}.json").read_text())
+    for split in ("validation", "test")
+  )
+  last = logged(undisturbed)[-1]
+  assert last["elbo"] == pytest.approx(validation["elbo"], rel=1e-5)
+  assert last["elbo"] != pytest.approx(test["elbo"], rel=1e-3)
+  for name in ("count_accuracy", "count_accuracy_per_count"):
+    assert last[name] == validation[name]
+
+
 def test_what_a_run_leaves_behind(undisturbed, tiny_data):
   assert [m["iteration"] for m in metrics(undisturbed)] == [0, 3, 6]
   for evaluation in metrics(undisturbed):
