@@ -52,10 +52,6 @@ def run(argv: Sequence[str] | None = None) -> int:
       raise DataError(f"unexpected argument {positional[0]!r}; see --help")
     _main(flag_values.flag_values_dict())
     files.flush_output()
-  except BrokenPipeError:
-    with contextlib.suppress(OSError):
-      files.flush_output()
-    return 128 + signal.SIGPIPE
   except (DataError, flags.Error) as error:
     message = " ".join(str(error).split())
     if message.split(" ")[0] in flag_values:
@@ -65,6 +61,8 @@ def run(argv: Sequence[str] | None = None) -> int:
   except OSError as error:  # of the output, and no file
     with contextlib.suppress(OSError):
       files.flush_output()
+    if isinstance(error, BrokenPipeError):
+      return 128 + signal.SIGPIPE
     print(f"multi_mnist: {error}", file=sys.stderr)
     return 1
   return 0

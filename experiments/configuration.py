@@ -207,3 +207,19 @@ def air_config_for(
     prior=_from_flags(_PARTS["prior"], flag_values),
     training=_from_flags(_PARTS["training"], flag_values),
   )
+
+
+def check_without_images(flag_values: flags.FlagValues) -> None:
+  """Checks the flags as far as that needs no images.
+
+  Args:
+    flag_values: parsed.
+
+  Raises:
+    air_config.ConfigError: if a value cannot work.
+    DataError: if images cannot be generated as they say.
+  """
+  data = data_config(flag_values)
+  if not data.data:
+    data.spec()
+    air_config_for(flag_values, data.canvas_size)

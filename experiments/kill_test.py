@@ -327,10 +327,7 @@ def _check_flags(flag_values: flags.FlagValues) -> pathlib.Path:
         f"json is {result}, where --out is a folder; expected another place"
       )
   # What needs no images; training looks at the rest.
-  data = configuration.data_config(flag_values)
-  if not data.data:
-    data.spec()
-    configuration.air_config_for(flag_values, data.canvas_size)
+  configuration.check_without_images(flag_values)
   return out
 
 

@@ -245,9 +245,8 @@ def _checked(
         if data not in datasets:
           datasets[data] = runs.load_dataset(data, flag_values.data_cache)
         runs.check_images(before, datasets[data])
-    elif not data.data:
-      data.spec()
-      configuration.air_config_for(flag_values, data.canvas_size)
+    else:
+      configuration.check_without_images(flag_values)
   except (flags.Error, ConfigError, DataError, UnicodeDecodeError) as error:
     raise UsageError(f"configs holds {config!r}: {error}") from error
   return flag_values
