@@ -1,4 +1,4 @@
-"""Evaluates a trained run on held-out images.
+"""Evaluates a trained run on held-out images, or on those it was trained on.
 
   python -m experiments.evaluate --run_dir=runs/default --split=test
 
@@ -46,7 +46,11 @@ def define_split_flags(flag_values: flags.FlagValues) -> None:
   """Defines the flags of `load`, which say what images it returns."""
   options = {"flag_values": flag_values, "module_name": "run"}
   flags.DEFINE_enum(
-    "split", "test", ["test", "validation"], "which images", **options
+    "split",
+    "test",
+    ["test", "validation", "train"],
+    "which images; train: how much is learned by heart",
+    **options,
   )
   flags.DEFINE_integer(
     "num_images", 0, "only the first so many images; 0: all", lower_bound=0,
@@ -144,13 +148,13 @@ def define_data_cache_flag(flag_values: flags.FlagValues) -> None:
 
 
 class Trained(NamedTuple):
-  """A trained model and held-out images.
+  """A trained model and images.
 
   Attributes:
     run: that the model is of.
     model: as in the run's newest good checkpoint.
     iteration: of that checkpoint.
-    split: images that the run's training did not see.
+    split: the images, of the run's data set.
   """
 
   run: runs.Run
@@ -194,7 +198,7 @@ def evaluate_split(
     run: that the model is of.
     evaluator: of the model.
     split: the images.
-    split_name: "test" or "validation".
+    split_name: "test", "validation" or "train".
     iteration: of the model.
     seed: of the noise.
     iwae_samples: samples per image of the importance-weighted bound; 0:

@@ -128,6 +128,17 @@ def test_what_is_logged_is_of_the_validation_images(undisturbed, tmp_path):
     assert last[name] == validation[name]
 
 
+def test_evaluate_on_training_images(undisturbed, tiny_data):
+  assert run_evaluate(f"--run_dir={undisturbed}", "--split=train") == 0
+  result = json.loads((undisturbed / "evaluation-train.json").read_text())
+  with np.load(tiny_data) as arrays:
+    assert result["num_images"] == len(arrays["train_images"])
+  # What TensorBoard shows as of training images, of which there are few here.
+  scalars = summaries.read_scalars(undisturbed, ["elbo/train", "elbo/test"])
+  assert result["elbo"] == pytest.approx(scalars["elbo/train"][6], rel=1e-5)
+  assert result["elbo"] != pytest.approx(scalars["elbo/test"][6], rel=1e-3)
+
+
 def test_what_a_run_leaves_behind(undisturbed, tiny_data):
   assert [m["iteration"] for m in metrics(undisturbed)] == [0, 3, 6]
   for evaluation in metrics(undisturbed):
