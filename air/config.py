@@ -141,10 +141,9 @@ class ModelConfig:
     0.75, "added to the logit of every presence probability (code)"
   )
   presence_bound: float = _field(
-    5.0,
-    "B: logits of presence below -B are compressed to stay above -2 B, so that"
-    " their gradient does not vanish before there is something to paint"
-    " (ours); 0: they are not (code)",
+    0.0,
+    "B: logits of presence below -B are compressed to stay above -2 B (ours,"
+    " before there was presence_limit); 0: they are not (code)",
   )
   decoder_init_scale: float = _field(
     1.0,
@@ -384,6 +383,13 @@ class TrainingConfig:
     " many steps (ours)",
     before="fair",
   )
+  presence_limit: float = _field(
+    8.0,
+    "L: (|logit| - L)^2 is added to the loss for each presence whose logit is"
+    " beyond L or -L, so that its gradient does not vanish (ours); 0: nothing"
+    " is (code)",
+    before=0.0,
+  )
   seed: int = _field(0, "seed of weights, noise and order of the images")
 
   def __post_init__(self):
@@ -406,6 +412,7 @@ class TrainingConfig:
       *("presence_warmup", "presence_floor_anneal"),
     )
     _check(self, "at least 0", lambda v: v >= 0, *counts, "seed")
+    _check(self, "at least 0", lambda v: v >= 0, "presence_limit")
 
 
 # Settings that older runs have, by part, with the value that has become fixed.

@@ -27,6 +27,7 @@ class AIROutput(NamedTuple):
   Attributes:
     images: `[B, H, W]` in [0, 1].
     steps: what the cell infers, each field with the axis `T` in front.
+    raw_presence_logits: `[B, T]`, as the network gives them for p_1..p_T.
     presence_logits: `[B, T]`, of p_1..p_T, floor included: q(n|z).
     presence_noise: `[B, T]`, uniform on (0, 1), which makes n of them.
     glimpses: `[T, B, h, w]`, the decoded z_what.
@@ -37,6 +38,7 @@ class AIROutput(NamedTuple):
 
   images: tf.Tensor
   steps: cell_lib.CellOutput
+  raw_presence_logits: tf.Tensor
   presence_logits: tf.Tensor
   presence_noise: tf.Tensor
   glimpses: tf.Tensor
@@ -198,8 +200,11 @@ class AIRModel(snt.Module):
         objects[step], steps.window[step], self.config.model.image_size
       )
       canvases.append(canvases[-1] + painted)  # [B, H, W]
+    raw_presence_logits = self._presence_logits(steps.hidden)
     presence_logits = prior.mix_with_coin(
-      self._presence_logits(steps.hidden),
+      prior.compress_below(
+        raw_presence_logits, self.config.model.presence_bound
+      ),
       presence_floor,
       prior.coins(
         self.config.training.presence_floor_coin, self.config.model.num_steps
@@ -214,6 +219,7 @@ class AIRModel(snt.Module):
     return AIROutput(
       images=images,
       steps=steps,
+      raw_presence_logits=raw_presence_logits,
       presence_logits=presence_logits,
       presence_noise=presence_noise,
       glimpses=glimpses,
@@ -234,11 +240,8 @@ class AIRModel(snt.Module):
     return tree.map_structure(lambda *step: tf.stack(step), *outputs)
 
   def _presence_logits(self, hidden: tf.Tensor) -> tf.Tensor:
-    """Returns `[B, T]`, logits of p_1..p_T, of h_1..h_T `[T, B, F]`."""
-    logits = prior.compress_below(
-      self.presence_head(tf.reshape(hidden, [-1, hidden.shape[-1]])),
-      self.config.model.presence_bound,
-    )
+    """Returns `[B, T]`, raw logits of p_1..p_T, of h_1..h_T `[T, B, F]`."""
+    logits = self.presence_head(tf.reshape(hidden, [-1, hidden.shape[-1]]))
     return tf.transpose(tf.reshape(logits, hidden.shape[:2]))
 
   def _decode(self, what: tf.Tensor) -> tf.Tensor:
@@ -364,6 +367,8 @@ class AIRModel(snt.Module):
   ) -> estimators.Objective:
     """Returns what to differentiate, by the configured estimator.
 
+    Its loss has the penalty on presence that is too certain.
+
     Args:
       output: of the model, for K samples of each image if that is what the
         estimator takes: first all images for sample 1, then for sample 2, ...
@@ -403,9 +408,13 @@ class AIRModel(snt.Module):
     terms: estimators.ElboTerms,
     baseline: tf.Tensor,
   ) -> estimators.Objective:
-    return self._estimator.objective(
+    objective = self._estimator.objective(
       estimators.Context(terms, output, baseline, self.num_samples, self.config)
     )
+    penalty = prior.excess_penalty(
+      output.raw_presence_logits, self.config.training.presence_limit
+    )
+    return objective._replace(loss=objective.loss + tf.reduce_mean(penalty))
 
   def log_importance_weights(
     self, output: AIROutput, priors: prior.Priors

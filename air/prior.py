@@ -286,6 +286,24 @@ def compress_below(logits: tf.Tensor, bound: float) -> tf.Tensor:
   return tf.maximum(logits, -bound) - bound * excess / (bound + excess)
 
 
+def excess_penalty(logits: tf.Tensor, limit: float) -> tf.Tensor:
+  """Returns `[...]`, sum_i max(0, |logit_i| - L)^2 of logits `[..., T]`.
+
+  As part of the loss it keeps presence from becoming so certain that its
+  gradient is lost. Where the loss pushes some logits up without end, as it does
+  that of the first step on an object, others of the same weights go with them,
+  right or wrong. Beyond the limit the push is met, and what is left of the
+  gradient is that of the logits that should come back.
+
+  Args:
+    logits: `[..., T]`.
+    limit: L, at least 0; 0: the penalty is 0.
+  """
+  if not limit:
+    return tf.zeros_like(logits[..., 0])
+  return tf.reduce_sum(tf.nn.relu(tf.abs(logits) - limit) ** 2, axis=-1)
+
+
 def coins(kind: str, num_steps: int) -> np.ndarray:
   """Returns `[T]` float32, what presence probabilities are mixed with.
 

@@ -98,6 +98,7 @@ REFUSED = [
   ],
   (TrainingConfig, "presence_floor_anneal", -1),
   (TrainingConfig, "presence_floor_coin", "coin"),
+  (TrainingConfig, "presence_limit", -1.0),
   (TrainingConfig, "num_samples", -1),
   (TrainingConfig, "seed", -1),
   (TrainingConfig, "seed", 2**31),
@@ -233,6 +234,7 @@ def test_round_trip(make):
   [
     ("model", "decoder_init_scale", 1.0),
     ("training", "presence_floor_coin", "fair"),
+    ("training", "presence_limit", 0.0),
     ("training", "learning_rate_final_ratio", 1.0),
   ],
 )

@@ -26,6 +26,7 @@ def output():
   return AIROutput(
     images=rng.random([num_images, *IMAGE_SIZE], np.float32),
     steps=steps._replace(window=window),
+    raw_presence_logits=None,
     presence_logits=rng.normal(size=[num_images, NUM_STEPS]).astype("f"),
     presence_noise=None,
     glimpses=rng.uniform(0.1, 1.0, [*shape, 6, 5]).astype(np.float32),

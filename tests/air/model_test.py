@@ -8,11 +8,12 @@ import pytest
 import tensorflow as tf
 
 from air import config as config_lib
+from air import estimators
 from air import prior as prior_lib
 from air.model import AIRModel
 
 
-def make_model(prior=None, **changes):
+def make_model(prior=None, training=None, **changes):
   sizes = {
     "image_size": (11, 9),
     "glimpse_size": (5, 4),
@@ -25,6 +26,7 @@ def make_model(prior=None, **changes):
     config_lib.AIRConfig(
       model=config_lib.ModelConfig(**{**sizes, **changes}),
       prior=prior or config_lib.PriorConfig(),
+      training=training or config_lib.TrainingConfig(),
     )
   )
 
@@ -149,6 +151,30 @@ def test_in_the_warmup_presence_is_a_fair_coin_that_nothing_changes():
   head = model.presence_head.trainable_variables
   for gradient in tape.gradient(loss, head):
     assert np.abs(gradient).max() < 1e-20
+
+
+@pytest.mark.parametrize("estimator", list(estimators.ESTIMATORS))
+@pytest.mark.parametrize("bias", [-9.0, 9.0])
+def test_presence_limit_adds_the_excess_of_the_raw_logits_to_the_loss(
+  estimator, bias
+):
+  def result(limit):
+    training = config_lib.TrainingConfig(
+      estimator=estimator, presence_limit=limit
+    )
+    model = make_model(training=training, presence_bias=bias)
+    output = run(model, batch=10, floor=0.3)
+    terms = model.elbo_terms(output, model.priors(0))
+    return model.objective(output, terms).loss, output.raw_presence_logits
+
+  loss, logits = result(0.0)
+  with_limit, same_logits = result(3.0)
+  np.testing.assert_array_equal(same_logits, logits)
+  assert np.min(np.abs(logits)) > 3.0
+  excess = np.abs(logits.numpy()) - 3.0
+  expected = np.mean(np.sum(excess**2, axis=1))
+  assert expected > 1.0
+  assert float(with_limit - loss) == pytest.approx(expected, rel=1e-3)
 
 
 def test_presence_bound_compresses_the_logits_of_the_head():

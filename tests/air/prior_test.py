@@ -469,6 +469,22 @@ class TestMixWithCoin:
     np.testing.assert_allclose(probs, [1 / 2, 1 / 4, 1 / 8, 1 / 8], rtol=1e-5)
 
 
+class TestExcessPenalty:
+  def test_values(self):
+    logits = tf.constant([[-8.0, 3.0, 8.0], [-9.0, 0.0, 11.0]])
+    np.testing.assert_allclose(prior.excess_penalty(logits, 8.0), [0.0, 10.0])
+    np.testing.assert_array_equal(prior.excess_penalty(logits, 0.0), [0.0, 0.0])
+
+  def test_gradient_pulls_back_what_is_beyond(self):
+    logits = tf.constant([-9.0, -7.9, 0.0, 7.9, 11.0])
+    with tf.GradientTape() as tape:
+      tape.watch(logits)
+      penalty = prior.excess_penalty(logits, 8.0)
+    np.testing.assert_allclose(
+      tape.gradient(penalty, logits), [-2.0, 0.0, 0.0, 0.0, 6.0]
+    )
+
+
 class TestCompressBelow:
   def test_changes_nothing_above_or_without_a_bound(self):
     logits = tf.linspace(-5.0, 50.0, 12)

@@ -32,6 +32,7 @@ def output():
   return AIROutput(
     images=np.zeros([3, 12, 10], np.float32),
     steps=steps,
+    raw_presence_logits=None,
     presence_logits=None,
     presence_noise=None,
     glimpses=None,
