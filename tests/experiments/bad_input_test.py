@@ -330,7 +330,7 @@ CASES = {
     "--run_dir=BAD/impossible",
     "num_steps is -2, expected at least 1",
   ),
-  "evaluate: split": ("--run_dir=RUN --split=train", "split"),
+  "evaluate: split": ("--run_dir=RUN --split=training", "split"),
   "evaluate: samples": ("--run_dir=RUN --iwae_samples=-1", "iwae_samples"),
   "evaluate: number of images": ("--run_dir=RUN --num_images=-1", "num_images"),
   "evaluate: seed": ("--run_dir=RUN --seed=4294967296", "--seed"),
