@@ -143,7 +143,8 @@ class ModelConfig:
   presence_bound: float = _field(
     0.0,
     "B: logits of presence below -B are compressed to stay above -2 B (ours,"
-    " before there was presence_limit); 0: they are not (code)",
+    " for small digits; elsewhere training's presence_limit does more); 0: they"
+    " are not (code)",
   )
   decoder_init_scale: float = _field(
     1.0,
@@ -385,7 +386,8 @@ class TrainingConfig:
   )
   presence_limit: float = _field(
     8.0,
-    "L: (|logit| - L)^2 is added to the loss for each presence whose logit is"
+    "L: (|logit| - L)^2 is added to what training minimises, and not to the"
+    " loss it reports, for each presence whose logit, before exploration, is"
     " beyond L or -L, so that its gradient does not vanish (ours); 0: nothing"
     " is (code)",
     before=0.0,
@@ -411,8 +413,8 @@ class TrainingConfig:
       *("num_samples", "learning_rate_hold", "learning_rate_anneal"),
       *("presence_warmup", "presence_floor_anneal"),
     )
-    _check(self, "at least 0", lambda v: v >= 0, *counts, "seed")
-    _check(self, "at least 0", lambda v: v >= 0, "presence_limit")
+    others = ("seed", "presence_limit")
+    _check(self, "at least 0", lambda v: v >= 0, *counts, *others)
 
 
 # Settings that older runs have, by part, with the value that has become fixed.

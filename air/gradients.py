@@ -11,8 +11,8 @@ def parameter_groups(model: AIRModel) -> dict[str, np.ndarray]:
 
   P counts the entries of `model.model_variables`, one variable after the other.
   The decoder's gradient is back-propagation's alone, whatever the estimator;
-  the presence head's is the score function's and that of the KL; the rest get
-  both.
+  the presence head's is the score function's and that of the KL (and of the
+  penalty of `presence_limit`, where there is one); the rest get all.
 
   Args:
     model: of any estimator.

@@ -69,8 +69,8 @@ class AIRModel(snt.Module):
 
     Args:
       config: of the model, its priors, and its training, of which the model
-        reads the estimator with its options, what is mixed with presence, and
-        the seed (of its weights).
+        reads the estimator with its options, what is mixed with presence, its
+        limit, and the seed (of its weights).
       name: of the module.
 
     Raises:
@@ -200,7 +200,11 @@ class AIRModel(snt.Module):
         objects[step], steps.window[step], self.config.model.image_size
       )
       canvases.append(canvases[-1] + painted)  # [B, H, W]
-    raw_presence_logits = self._presence_logits(steps.hidden)
+    raw_presence_logits = self._presence_logits(steps.hidden)  # [B, T]
+    if self.signal_moments is not None:
+      raw_presence_logits = self.signal_moments.scale_gradient(
+        raw_presence_logits
+      )
     presence_logits = prior.mix_with_coin(
       prior.compress_below(
         raw_presence_logits, self.config.model.presence_bound
@@ -210,8 +214,6 @@ class AIRModel(snt.Module):
         self.config.training.presence_floor_coin, self.config.model.num_steps
       ),
     )  # [B, T]
-    if self.signal_moments is not None:
-      presence_logits = self.signal_moments.scale_gradient(presence_logits)
     presence_noise = tf.transpose(step_noise.presence)  # [B, T]
     num_steps = prior.count_leading_ones(
       presence_noise < tf.sigmoid(presence_logits)
@@ -367,7 +369,8 @@ class AIRModel(snt.Module):
   ) -> estimators.Objective:
     """Returns what to differentiate, by the configured estimator.
 
-    Its loss has the penalty on presence that is too certain.
+    Its loss has the penalty on presence that is too certain: of the raw logits,
+    before exploration, a sum over steps and a mean over images and samples.
 
     Args:
       output: of the model, for K samples of each image if that is what the
@@ -375,8 +378,14 @@ class AIRModel(snt.Module):
       terms: of the ELBO.
     """
     if self.baseline is not None:
-      return self._reinforce(output, terms)
-    return self._estimate(output, terms, tf.zeros_like(terms.kl_num_steps))
+      objective = self._reinforce(output, terms)
+    else:
+      baseline = tf.zeros_like(terms.kl_num_steps)
+      objective = self._estimate(output, terms, baseline)
+    penalty = prior.excess_penalty(
+      output.raw_presence_logits, self.config.training.presence_limit
+    )
+    return objective._replace(loss=objective.loss + tf.reduce_mean(penalty))
 
   def _reinforce(
     self, output: AIROutput, terms: estimators.ElboTerms
@@ -408,13 +417,9 @@ class AIRModel(snt.Module):
     terms: estimators.ElboTerms,
     baseline: tf.Tensor,
   ) -> estimators.Objective:
-    objective = self._estimator.objective(
+    return self._estimator.objective(
       estimators.Context(terms, output, baseline, self.num_samples, self.config)
     )
-    penalty = prior.excess_penalty(
-      output.raw_presence_logits, self.config.training.presence_limit
-    )
-    return objective._replace(loss=objective.loss + tf.reduce_mean(penalty))
 
   def log_importance_weights(
     self, output: AIROutput, priors: prior.Priors

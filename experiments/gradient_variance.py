@@ -7,8 +7,9 @@ r"""Measures the variance of each estimator's gradient at a run's checkpoints.
 
 All estimators see the same weights, minibatches and noise. Once every gradient
 is of a minibatch and noise of its own; once the minibatch is always the first,
-and only the noise differs. The gradients are those of training: of the mean
-over a minibatch, at the checkpoint's price of a step and presence floor.
+and only the noise differs. The gradients are those of training, but without
+--presence_limit: of the mean over a minibatch, at the checkpoint's price of a
+step and presence floor.
 
 Baselines: a run that was trained with an estimator that has a baseline has
 that one in its checkpoints. All others, that of iteration 0 and one trained
@@ -84,9 +85,13 @@ def _trainers(
   restored = evaluate.model_at(run, path)
   trainers = {}
   for name in ESTIMATORS:
-    # Normalised, the gradient would be another; samples as the estimator has.
+    # The gradient of the ELBO alone, as it is; samples as the estimator has.
     training = dataclasses.replace(
-      run.air.training, estimator=name, normalize_signal=False, num_samples=0
+      run.air.training,
+      estimator=name,
+      normalize_signal=False,
+      presence_limit=0.0,
+      num_samples=0,
     )
     trainer = Trainer(
       dataclasses.replace(run.air, training=training),

@@ -266,7 +266,7 @@ def context(logits, floor, log_likelihoods, kl, baseline, u, num_steps):
   output = AIROutput(
     images=tf.zeros([4, 1, 1]),
     steps=None,
-    raw_presence_logits=logits,
+    raw_presence_logits=None,
     presence_logits=logits,
     presence_noise=u,
     glimpses=None,

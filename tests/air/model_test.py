@@ -162,7 +162,9 @@ def test_presence_limit_adds_the_excess_of_the_raw_logits_to_the_loss(
     training = config_lib.TrainingConfig(
       estimator=estimator, presence_limit=limit
     )
-    model = make_model(training=training, presence_bias=bias)
+    model = make_model(
+      training=training, presence_bias=bias, presence_bound=1.0
+    )
     output = run(model, batch=10, floor=0.3)
     terms = model.elbo_terms(output, model.priors(0))
     return model.objective(output, terms).loss, output.raw_presence_logits
