@@ -143,8 +143,8 @@ class ModelConfig:
   presence_bound: float = _field(
     0.0,
     "B: logits of presence below -B are compressed to stay above -2 B (ours,"
-    " for small digits; elsewhere training's presence_limit does more); 0: they"
-    " are not (code)",
+    " for small digits; the default has training's presence_limit instead); 0:"
+    " they are not (code)",
   )
   decoder_init_scale: float = _field(
     1.0,
@@ -409,12 +409,11 @@ class TrainingConfig:
     _check(self, "in [0, 1)", lambda v: 0 <= v < 1, "rmsprop_momentum")
     floors = ("presence_floor_initial", "presence_floor_final")
     _check(self, "in [0, 1)", lambda v: 0 <= v < 1, *floors)
-    counts = (
+    not_negative = (
       *("num_samples", "learning_rate_hold", "learning_rate_anneal"),
-      *("presence_warmup", "presence_floor_anneal"),
+      *("presence_warmup", "presence_floor_anneal", "presence_limit", "seed"),
     )
-    others = ("seed", "presence_limit")
-    _check(self, "at least 0", lambda v: v >= 0, *counts, *others)
+    _check(self, "at least 0", lambda v: v >= 0, *not_negative)
 
 
 # Settings that older runs have, by part, with the value that has become fixed.
