@@ -19,7 +19,7 @@ setuptools.setup(
   long_description=_README.read_text(encoding="utf-8"),
   long_description_content_type="text/markdown",
   license="Apache-2.0",
-  packages=["air"],
+  packages=setuptools.find_packages(include=["air", "air.*"]),
   python_requires=">=3.10,<3.14",
   install_requires=[
     "absl-py>=2.1",

@@ -2,7 +2,6 @@
 
 from air.api import TrainedModel, load
 from air.cell import AIRCell
-from air.checkpoints import CheckpointError
 from air.config import (
   AIRConfig,
   ConfigError,
@@ -10,11 +9,13 @@ from air.config import (
   PriorConfig,
   TrainingConfig,
 )
-from air.inputs import InputError
-from air.model import AIRModel, AIROutput
+from air.model import AIRModel
+from air.outputs import AIROutput
 from air.prior import NumStepsDistribution
-from air.run_folder import RunError
 from air.scenes import Scenes
+from air.storage.checkpoints import CheckpointError
+from air.storage.inputs import InputError
+from air.storage.run_folder import RunError
 
 __all__ = [
   "AIRCell",

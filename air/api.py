@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from air import inputs, memory, run_folder, scenes
+from air import scenes
 from air.evaluation import Evaluator
 from air.model import AIRModel
 from air.scenes import BATCH_SIZE, Scenes
+from air.storage import inputs, memory, run_folder
 
 
 class TrainedModel:

@@ -14,58 +14,14 @@ is a pure function of a `Context`. To add one, add a function and its line in
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import sonnet as snt
 import tensorflow as tf
 
 from air import config as config_lib
 from air import likelihood
-
-if TYPE_CHECKING:
-  from air.model import AIROutput
-
-
-class ElboTerms(NamedTuple):
-  """The terms of the ELBO per image, in nats, for one sample of z.
-
-  Attributes:
-    log_likelihoods: `[B, T + 1]`, log p(x | canvas_n) for n = 0..T.
-    probs: `[B, T + 1]`, q(n|z).
-    log_probs: `[B, T + 1]`, log q(n|z).
-    survival: `[B, T]`, q(n >= i|z) for i = 1..T.
-    kl_num_steps: `[B]`, KL(q(n|z) || p(n)).
-    kl_what: `[B, T]`, KL(q(z_what_i) || p(z_what)) for i = 1..T.
-    kl_where: `[B, T]`, the same of z_where.
-    log_weights: `[B, T + 1]`, log p(x, n, z) - log q(n, z|x), n = 0..T.
-  """
-
-  log_likelihoods: tf.Tensor
-  probs: tf.Tensor
-  log_probs: tf.Tensor
-  survival: tf.Tensor
-  kl_num_steps: tf.Tensor
-  kl_what: tf.Tensor
-  kl_where: tf.Tensor
-  log_weights: tf.Tensor
-
-  def expected_kl_what(self) -> tf.Tensor:
-    """Returns `[B]`, sum_i q(n>=i|z) KL(z_what_i)."""
-    return tf.reduce_sum(self.survival * self.kl_what, axis=-1)
-
-  def expected_kl_where(self) -> tf.Tensor:
-    """Returns `[B]`, sum_i q(n>=i|z) KL(z_where_i)."""
-    return tf.reduce_sum(self.survival * self.kl_where, axis=-1)
-
-  def kl(self) -> tf.Tensor:
-    """Returns `[B]`, the sum of the three KL terms."""
-    return (
-      self.kl_num_steps + self.expected_kl_what() + self.expected_kl_where()
-    )
-
-  def expected_reconstruction(self) -> tf.Tensor:
-    """Returns `[B]`, sum_n q(n|z) [-log p(x | canvas_n)]."""
-    return -tf.reduce_sum(self.probs * self.log_likelihoods, axis=-1)
+from air.outputs import AIROutput, ElboTerms
 
 
 class Context(NamedTuple):
@@ -81,7 +37,7 @@ class Context(NamedTuple):
   """
 
   terms: ElboTerms
-  output: "AIROutput"
+  output: AIROutput
   baseline: tf.Tensor
   num_samples: int
   config: config_lib.AIRConfig
@@ -283,7 +239,7 @@ def _at(table: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
   return tf.reduce_sum(table * tf.one_hot(index, table.shape[-1]), axis=-1)
 
 
-def baseline_features(output: "AIROutput") -> tf.Tensor:
+def baseline_features(output: AIROutput) -> tf.Tensor:
   """What the baseline sees: the image and the what and where latents.
 
   All T steps of them, whatever n was sampled: a baseline that depended on the
@@ -304,7 +260,7 @@ def baseline_features(output: "AIROutput") -> tf.Tensor:
   return tf.concat([snt.flatten(f) for f in features], axis=-1)
 
 
-def leaky_baseline_features(output: "AIROutput") -> tf.Tensor:
+def leaky_baseline_features(output: AIROutput) -> tf.Tensor:
   """What the baseline of the blog's code sees: also the sampled presence.
 
   And the LSTM's last state.
@@ -340,7 +296,7 @@ class Estimator(NamedTuple):
   """
 
   objective: Callable[[Context], Objective]
-  baseline_features: Callable[["AIROutput"], tf.Tensor] | None = None
+  baseline_features: Callable[[AIROutput], tf.Tensor] | None = None
   num_samples: int = 1
   unbiased: bool = False
 

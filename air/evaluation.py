@@ -9,7 +9,8 @@ import tensorflow as tf
 import tree
 
 from air import metrics, noise
-from air.model import AIRModel, AIROutput, as_floats
+from air.model import AIRModel, as_floats
+from air.outputs import AIROutput
 
 # Streams of random numbers, the second entry of a seed (see air/training.py).
 _EVALUATION_STREAM = 3

@@ -1,7 +1,6 @@
 """AIR: the cell unrolled, the canvas composed, the ELBO and its gradient."""
 
 import math
-from typing import NamedTuple
 
 import sonnet as snt
 import tensorflow as tf
@@ -19,35 +18,7 @@ from air import (
   prior,
   transformer,
 )
-
-
-class AIROutput(NamedTuple):
-  """Everything that one pass over a batch computes.
-
-  Attributes:
-    images: `[B, H, W]` in [0, 1].
-    steps: what the cell infers, each field with the axis `T` in front.
-    raw_presence_logits: `[B, T]`, as the network gives them for p_1..p_T.
-    presence_logits: `[B, T]`, of p_1..p_T, floor included: q(n|z).
-    presence_noise: `[B, T]`, uniform on (0, 1), which makes n of them.
-    glimpses: `[T, B, h, w]`, the decoded z_what.
-    canvases: `[T + 1, B, H, W]`, the sum of the first n painted objects for
-      n = 0..T.
-    num_steps: `[B]` int32, a sample of q(n|z).
-  """
-
-  images: tf.Tensor
-  steps: cell_lib.CellOutput
-  raw_presence_logits: tf.Tensor
-  presence_logits: tf.Tensor
-  presence_noise: tf.Tensor
-  glimpses: tf.Tensor
-  canvases: tf.Tensor
-  num_steps: tf.Tensor
-
-  def num_steps_posterior(self) -> prior.NumStepsDistribution:
-    """Returns q(n|z), batch shape `[B]`."""
-    return prior.NumStepsDistribution(logits=self.presence_logits)
+from air.outputs import AIROutput, ElboTerms
 
 
 def as_floats(images: tf.Tensor) -> tf.Tensor:
@@ -322,9 +293,7 @@ class AIRModel(snt.Module):
       axis=-1,
     )
 
-  def elbo_terms(
-    self, output: AIROutput, priors: prior.Priors
-  ) -> estimators.ElboTerms:
+  def elbo_terms(self, output: AIROutput, priors: prior.Priors) -> ElboTerms:
     """Returns the terms of the ELBO per image.
 
     Args:
@@ -350,7 +319,7 @@ class AIRModel(snt.Module):
       ),
       axis=-1,
     )  # [B, T], of the first n steps for n = 1..T
-    return estimators.ElboTerms(
+    return ElboTerms(
       log_likelihoods=log_likelihoods,
       probs=posterior.probs(),
       log_probs=log_probs,
@@ -365,7 +334,7 @@ class AIRModel(snt.Module):
     )
 
   def objective(
-    self, output: AIROutput, terms: estimators.ElboTerms
+    self, output: AIROutput, terms: ElboTerms
   ) -> estimators.Objective:
     """Returns what to differentiate, by the configured estimator.
 
@@ -388,7 +357,7 @@ class AIRModel(snt.Module):
     return objective._replace(loss=objective.loss + tf.reduce_mean(penalty))
 
   def _reinforce(
-    self, output: AIROutput, terms: estimators.ElboTerms
+    self, output: AIROutput, terms: ElboTerms
   ) -> estimators.Objective:
     """Returns the score-function objective with the neural baseline.
 
@@ -414,7 +383,7 @@ class AIRModel(snt.Module):
   def _estimate(
     self,
     output: AIROutput,
-    terms: estimators.ElboTerms,
+    terms: ElboTerms,
     baseline: tf.Tensor,
   ) -> estimators.Objective:
     return self._estimator.objective(

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from air import inputs, noise, transformer
+from air import noise, transformer
 from air.model import AIRModel, as_floats
+from air.storage import inputs
 
 BATCH_SIZE = 64
 

@@ -9,9 +9,10 @@ import tensorflow as tf
 import tree
 
 from air import config as config_lib
-from air import memory, noise, prior
+from air import noise, prior
 from air.model import AIRModel, as_floats
 from air.optimizers import RMSProp
+from air.storage import memory
 
 # Streams of random numbers, the second entry of a seed (0: the weights).
 _NOISE_STREAM = 1

@@ -1,11 +1,10 @@
 """Multi-MNIST: images of several digits, with the truth about each of them.
 
-`python -m data.multi_mnist --out=FILE.npz` writes such a data set.
+`python -m data.generate --out=FILE.npz` writes such a data set.
 """
 
 import dataclasses
 import math
-import sys
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -238,9 +237,3 @@ def _glyphs(
       )
     glyphs.append(glyph)
   return glyphs, glyph_ids
-
-
-if __name__ == "__main__":
-  from data import cli
-
-  sys.exit(cli.run())

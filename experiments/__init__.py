@@ -11,7 +11,7 @@ from collections.abc import Iterator
 # When the process started, but for Python itself, by `time.monotonic`.
 STARTED = time.monotonic()
 
-from experiments import xla_cache  # noqa: E402
+from experiments.common import xla_cache  # noqa: E402
 
 
 @contextlib.contextmanager

@@ -14,8 +14,8 @@ import sys
 from absl import flags
 
 import air
-from air import export
-from experiments import launcher, trained
+from air.storage import export
+from experiments.common import launcher, trained
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:

@@ -20,8 +20,8 @@ from absl import flags
 from PIL import Image
 
 import air
-from air import figures
-from experiments import images, launcher, trained
+from air.viz import figures
+from experiments.common import images, launcher, trained
 
 _PICTURES = "pictures"
 _SCENES = "scenes.jsonl"

@@ -20,7 +20,7 @@ The first says what is wanted, of which files of --results:
                published (published.json)
   confusions   a row for each failure: what it infers for each true count
   variances    a row for each estimator, of one file that
-               experiments.gradient_variance wrote: variances and biases
+               analysis.gradient_variance wrote: variances and biases
 
 A run succeeds if at least 98 % of its sampled counts on the test images are
 right; `threshold=95` after the files makes that 95 %. `names.json` in --results
@@ -44,10 +44,19 @@ from typing import Any
 from absl import flags
 from matplotlib.figure import Figure
 
-from air import charts, figures, files
-from experiments import launcher, records, terms, variances
-from experiments.launcher import UsageError
-from experiments.run_tables import TABLES, Groups, by_run, markdown, succeeded
+from air.storage import files
+from air.viz import charts, figures
+from experiments.common import launcher
+from experiments.common.launcher import UsageError
+from experiments.reports import terms, variances
+from experiments.reports.run_tables import (
+  TABLES,
+  Groups,
+  by_run,
+  markdown,
+  succeeded,
+)
+from experiments.sweeps import records
 
 _OPEN, _CLOSE = "<!-- report:", "<!-- /report -->"
 _BLOCK = re.compile(rf"({_OPEN}([^\n]*)-->)(.*?){_CLOSE}", re.DOTALL)

@@ -15,9 +15,9 @@ import numpy as np
 from absl import flags
 
 import air
-from air import figures
-from experiments import launcher, trained
-from experiments.launcher import UsageError
+from air.viz import figures
+from experiments.common import launcher, trained
+from experiments.common.launcher import UsageError
 
 _COLUMNS = 8
 # Of a traversal: how many entries of z_what, and standard deviations.

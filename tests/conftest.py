@@ -10,15 +10,15 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
-# No test depends on what was compiled before it: see experiments/xla_cache.py.
+# No test depends on what was compiled before it: see `xla_cache`.
 os.environ.setdefault("TF_XLA_FLAGS", "")
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from air import checkpoints, run_folder
 from air.config import AIRConfig, ModelConfig, TrainingConfig
+from air.storage import checkpoints, run_folder
 from air.training import Trainer
 
 NUM_IMAGES = 16

@@ -9,8 +9,10 @@ import subprocess
 import pytest
 from absl import flags
 
-from data import cli
-from experiments import launcher, plan, report, sweep
+from data import generate
+from experiments import report
+from experiments.common import launcher
+from experiments.sweeps import plan, runner
 
 ROOT = pathlib.Path(__file__).parents[1]
 # Commands of a document are run by a shell for which `python` prints its
@@ -51,8 +53,8 @@ def commands(document, path):
 def parsed(module, arguments):
   """Returns the flags of a binary, parsed."""
   flag_values = flags.FlagValues()
-  if module == "data.multi_mnist":
-    cli.define_flags(flag_values)
+  if module == "data.generate":
+    generate.define_flags(flag_values)
   else:
     importlib.import_module(module).define_flags(flag_values)
   there = [a for a in arguments if not a.startswith("--flagfile=runs/")]
@@ -76,7 +78,7 @@ def test_commands(document, at_least, tmp_path, monkeypatch):
           flag_values.configs,
           [0],
           tmp_path / "out",
-          sweep.training_flags(flag_values),
+          runner.training_flags(flag_values),
         )
     except Exception as error:
       raise AssertionError(f"{module} {' '.join(arguments)}") from error

@@ -12,10 +12,11 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
-from air import blog_code
 from air.noise import Noise
+from air.storage import blog_code
 from air.training import Trainer
-from experiments import configuration, train
+from experiments import train
+from experiments.common import configuration
 
 TESTDATA = pathlib.Path(__file__).parent / "testdata"
 CONFIGS = pathlib.Path(train.__file__).parent / "configs"

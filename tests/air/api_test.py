@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 
 import air
-from air import api, checkpoints, noise, scenes
+from air import api, noise, scenes
 from air.evaluation import Evaluator
+from air.storage import checkpoints
 
 SEED = 3
 

@@ -12,7 +12,7 @@ from tensorflow_probability import distributions as tfd
 
 from air import estimators, likelihood, modules, prior, transformer
 from air.config import AIRConfig, PriorConfig
-from air.model import AIROutput
+from air.outputs import AIROutput, ElboTerms
 
 _T = 3
 _LARGEST = float(np.finfo(np.float32).max)
@@ -253,7 +253,7 @@ def context(logits, floor, log_likelihoods, kl, baseline, u, num_steps):
   log_prior = prior.geometric_log_probs(
     tf.constant(math.log(1e-5), tf.float64), _T
   )
-  terms = estimators.ElboTerms(
+  terms = ElboTerms(
     log_likelihoods=log_likelihoods,
     probs=posterior.probs(),
     log_probs=posterior.log_probs(),

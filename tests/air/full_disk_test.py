@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from air import checkpoints, figures, files, summaries
+from air.storage import checkpoints, files
 from air.training import Trainer
+from air.viz import figures, summaries
 
 
 @pytest.fixture(scope="module")

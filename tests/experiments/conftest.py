@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from data import mnist
-from experiments import launcher, train
+from experiments import train
+from experiments.common import launcher
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 

@@ -13,19 +13,14 @@ from absl import flags
 
 from air import config as config_lib
 from air.training import Trainer
-from experiments import (
+from experiments import evaluate, report, sweep, train
+from experiments.analysis import (
   compare,
-  configuration,
-  evaluate,
   import_blog_checkpoint,
   init_sensitivity,
-  launcher,
-  report,
-  runs,
   scan_policy,
-  sweep,
-  train,
 )
+from experiments.common import configuration, launcher, runs
 
 CONFIGS = sorted(pathlib.Path(train.__file__).parent.glob("configs/*.flags"))
 
@@ -179,21 +174,21 @@ def test_help_that_nobody_reads_to_its_end():
 
 
 LAUNCHER = """
-from experiments import launcher
+from experiments.common import launcher
 sys.exit(launcher.run("", lambda _: None, lambda _: print("done")))
 """
-CLI = """
-from data import cli
-cli._main = lambda _: print("done")
-sys.exit(cli.run())
+GENERATE = """
+from data import generate
+generate._main = lambda _: print("done")
+sys.exit(generate.run())
 """
 
 
-@pytest.mark.parametrize("code", [LAUNCHER, CLI])
+@pytest.mark.parametrize("code", [LAUNCHER, GENERATE])
 @pytest.mark.parametrize("full", [True, False])
 def test_output_that_nobody_takes(code, full, tmp_path):
   """It is written at the end, as Python holds back what goes to no terminal."""
-  binary = tmp_path / "multi_mnist.py"
+  binary = tmp_path / "generate.py"
   binary.write_text(f"import sys\n{code}")
   environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
   reader, writer = os.pipe()
@@ -209,7 +204,7 @@ def test_output_that_nobody_takes(code, full, tmp_path):
     )
   if full:
     assert process.returncode == 1
-    message = "multi_mnist: [Errno 28] No space left on device\n"
+    message = "generate: [Errno 28] No space left on device\n"
     assert process.stderr == message
   else:
     assert process.returncode == 128 + signal.SIGPIPE

@@ -5,7 +5,9 @@ import json
 import pytest
 from PIL import Image
 
-from experiments import launcher, report, run_tables
+from experiments import report
+from experiments.common import launcher
+from experiments.reports import run_tables
 
 
 def run_report(folder, *arguments):

@@ -17,25 +17,18 @@ import ray
 from absl import flags
 from rich.console import Console
 
-from air import checkpoints
-from experiments import (
-  launcher,
-  machine,
-  plan,
-  records,
-  runs,
-  sweep,
-  table,
-  worker,
-)
-from experiments.launcher import UsageError
+from air.storage import checkpoints
+from experiments import sweep, train
+from experiments.common import launcher, machine, runs
+from experiments.common.launcher import UsageError
+from experiments.sweeps import plan, records, runner, table, worker
 
 BROKEN = "default:data=/no/such.npz"
 
 
 def run_sweep(*arguments):
   return launcher.run(
-    sweep.__doc__,
+    runner.__doc__,
     sweep.define_flags,
     sweep.main,
     ["sweep", *map(str, arguments)],
@@ -233,7 +226,7 @@ def test_the_settings_of_a_configuration_come_last(tmp_path):
     [name], [5], tmp_path, ["--lstm_size=2", "--hidden_sizes=2"]
   )
   values = flags.FlagValues()
-  sweep.train.define_flags(values)
+  train.define_flags(values)
   values(["train", *run.flags])
   assert (values.what_size, values.lstm_size) == (1, 2)
   assert values.hidden_sizes == (3, 4)
@@ -287,7 +280,7 @@ def test_how_a_run_ended(tmp_path, status, printed, stopping, expected):
   log.write_text(f"first\n{printed}\n")
   error = subprocess.CalledProcessError(status, ["train"])
   task = Task() if status in (0, 2) else Task(error)
-  assert sweep._outcome(status, log, task, stopping) == expected
+  assert runner._outcome(status, log, task, stopping) == expected
 
 
 def test_says_that_no_machine_can_take_a_run(capsys):
@@ -299,10 +292,10 @@ def test_says_that_no_machine_can_take_a_run(capsys):
         {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 1.0}},
       ]
 
-  sweep._warn_of_resources(Cluster, 4, 0)
+  runner._warn_of_resources(Cluster, 4, 0)
   assert capsys.readouterr().err == ""
   for cpus, gpus in ((5, 0), (1, 0.5)):
-    sweep._warn_of_resources(Cluster, cpus, gpus)
+    runner._warn_of_resources(Cluster, cpus, gpus)
     error = capsys.readouterr().err
     assert f"{cpus} CPUs and {gpus:g} GPUs" in error
     assert error.count("\n") == 1

@@ -16,8 +16,11 @@ import tensorflow as tf
 
 import air
 import experiments
-from air import checkpoints, summaries
-from experiments import evaluate, integrity, launcher, runs, train
+from air.storage import checkpoints
+from air.viz import summaries
+from experiments import evaluate, train
+from experiments.benchmarks import integrity
+from experiments.common import launcher, recorder, runs
 
 # The few iterations of a test take less time than tracing them would, so they
 # run eagerly. What users run, compiled, is in the test of SIGINT.
@@ -26,7 +29,8 @@ EAGER = [
   sys.executable,
   "-c",
   "import sys\n"
-  "from experiments import launcher, train\n"
+  "from experiments import train\n"
+  "from experiments.common import launcher\n"
   "import tensorflow as tf\n"
   "tf.config.run_functions_eagerly(True)\n"
   "sys.exit(launcher.run(train.__doc__, train.define_flags, train.main))",
@@ -437,7 +441,7 @@ def test_a_full_disk_stops_a_run_which_then_goes_on(
   run_dir = small_disk / "run"
   shutil.copytree(at_4, run_dir)
   flags = [f"--run_dir={run_dir}", f"--flagfile={run_dir}/flags.txt"]
-  draw = train.Recorder.draw
+  draw = recorder.Recorder.draw
 
   def fill_and_draw(recorder):
     fill(small_disk, 8 * 2**10)
@@ -455,8 +459,8 @@ def test_a_full_disk_stops_a_run_which_then_goes_on(
     assert len(checkpoints.find(run_dir / "checkpoints")) == 2
     assert not list(run_dir.rglob(".partial-*"))
     fill(small_disk, None)
-    monkeypatch.setattr(train.Recorder, "draw", fill_and_draw)
-  monkeypatch.setattr(train.Recorder, "draw", draw)
+    monkeypatch.setattr(recorder.Recorder, "draw", fill_and_draw)
+  monkeypatch.setattr(recorder.Recorder, "draw", draw)
   assert run_train(*flags) == 0
   assert_same_weights(run_dir, undisturbed)
   assert metrics(run_dir) == metrics(undisturbed)

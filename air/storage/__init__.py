@@ -1,0 +1,1 @@
+"""Files: checkpoints, run folders, exports, and images from users."""

@@ -1,0 +1,101 @@
+"""A run's folder, as far as it holds a trained model.
+
+config.json   the configuration of the model, and what else describes the run
+checkpoints/  see air/storage/checkpoints.py
+"""
+
+import dataclasses
+import json
+import logging
+import pathlib
+from typing import Any
+
+from air.config import AIRConfig
+from air.model import AIRModel
+from air.storage import checkpoints as checkpoints_lib
+from air.storage import files
+
+# Of the files in a run's folder; a run of another format is refused.
+_FORMAT = 1
+_CONFIG = "config.json"
+
+
+class RunError(Exception):
+  """A folder that holds no run, or one that this version cannot read."""
+
+
+def checkpoints(folder: pathlib.Path) -> pathlib.Path:
+  """Returns the folder of the checkpoints of the run in a folder."""
+  return folder / "checkpoints"
+
+
+def write_config(
+  folder: pathlib.Path, config: AIRConfig, **others: Any
+) -> None:
+  """Writes what `read_config` reads.
+
+  Args:
+    folder: of the run.
+    config: of model, priors and training.
+    **others: what else describes the run, ready for JSON.
+  """
+  values = {"format": _FORMAT, "air": dataclasses.asdict(config), **others}
+  files.write_json(folder / _CONFIG, values)
+
+
+def read_config(folder: pathlib.Path) -> tuple[AIRConfig, dict[str, Any]]:
+  """Returns the configuration of a run's model, and what else describes it.
+
+  Args:
+    folder: of the run.
+
+  Raises:
+    RunError: if the folder holds no run.
+    ConfigError: if the run is of another version, or its model cannot work.
+  """
+  path = folder / _CONFIG
+  try:
+    others = json.loads(path.read_text(encoding="utf-8"))
+  except OSError as error:
+    raise RunError(
+      f"run_dir is {folder}, expected the folder of a run, with {_CONFIG}"
+    ) from error
+  except ValueError as error:
+    raise RunError(f"{path} is damaged: {error}") from error
+  if not isinstance(others, dict) or others.pop("format", None) != _FORMAT:
+    raise RunError(
+      f"{path} is of another version, expected one with format {_FORMAT}"
+    )
+  try:
+    return AIRConfig.from_dict(others.pop("air")), others
+  except (KeyError, TypeError, AttributeError) as error:
+    raise damaged(folder, error) from error
+
+
+def damaged(folder: pathlib.Path, error: Exception) -> RunError:
+  """Returns what to raise when the configuration is not what was written."""
+  return RunError(f"{folder / _CONFIG} is damaged: {error!r}")
+
+
+def restore_model(
+  folder: pathlib.Path, config: AIRConfig
+) -> tuple[AIRModel, int]:
+  """Returns the model of the newest good checkpoint, and its iteration.
+
+  A damaged checkpoint is passed over with a warning in the log.
+
+  Args:
+    folder: of the run.
+    config: of its model.
+
+  Raises:
+    RunError: if there is no checkpoint yet.
+    CheckpointError: if there are checkpoints but none of them is good.
+  """
+  model = AIRModel(config)
+  iteration = checkpoints_lib.restore_newest(
+    checkpoints(folder), model, logging.warning
+  )
+  if iteration is None:
+    raise RunError(f"run_dir is {folder}, which has no checkpoint yet")
+  return model, iteration

@@ -1,0 +1,1 @@
+"""Pictures, charts and TensorBoard: the only users of matplotlib."""

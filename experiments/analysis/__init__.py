@@ -1,0 +1,1 @@
+"""Looking closer at runs: `python -m experiments.analysis.NAME`."""

@@ -1,0 +1,326 @@
+r"""Measures the variance of each estimator's gradient at a run's checkpoints.
+
+  python -m experiments.train --run_dir=runs/r --estimator=reinforce \
+    --iterations=10000 --checkpoint_every=1000 --keep_checkpoints=10
+  python -m experiments.analysis.gradient_variance --run_dir=runs/r \
+    --iterations=0,1000,10000
+
+All estimators see the same weights, minibatches and noise. Once every gradient
+is of a minibatch and noise of its own; once the minibatch is always the first,
+and only the noise differs. The gradients are those of training, but without
+--presence_limit: of the mean over a minibatch, at the checkpoint's price of a
+step and presence floor.
+
+Baselines: a run that was trained with an estimator that has a baseline has
+that one in its checkpoints. All others, that of iteration 0 and one trained
+with --normalize_signal are fitted here, with the model's weights held fixed.
+
+Bias: what the score function adds to the gradient is the mean difference of
+`marginal` and `backpropagation`. Half of the draws tell in which direction that
+is, and the other half how far an estimator's mean is from that of `marginal`
+along it, in units of leaving the score function out: 0 without bias, -1 for
+`backpropagation`. (The norm of a mean gradient's distance tells less: it is
+also one without bias, by chance.)
+
+Prints tables; writes OUT/gradient_variance.jsonl, a record for each estimator
+and way of drawing, and OUT/gradient_variance.png. Fails if the mean gradient of
+an unbiased estimator is not that of `marginal`. Not checked is a trained model
+that is so sure of n that hardly any of the draws has another one: what is rare
+then makes the mean, and no standard error of a few draws knows of it. Takes
+minutes of CPU time for each checkpoint, and some 3 GB of memory.
+"""
+
+import dataclasses
+import json
+import pathlib
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+from absl import flags
+
+from air import noise
+from air.estimators import ESTIMATORS
+from air.gradients import RunningMoments, parameter_groups
+from air.storage import files
+from air.training import Trainer
+from air.viz import charts, figures
+from experiments.common import launcher, runs, trained
+from experiments.reports import variances
+
+# Streams of random numbers, the second entry of a seed (see air/training.py).
+_DRAW_STREAM = 5
+_FIT_STREAM = 6
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+  """Defines this binary's flags."""
+  options = {"flag_values": flag_values, "module_name": "run"}
+  trained.define_checkpoints_flags(flag_values)
+  flags.DEFINE_integer(
+    "draws", 200, "gradients of each kind; a hundred or more, for the check of"
+    " the means to mean something", lower_bound=4, **options,
+  )  # fmt: skip
+  flags.DEFINE_integer(
+    "baseline_iterations", 2_000, "iterations for which a baseline is fitted",
+    lower_bound=0, **options,
+  )  # fmt: skip
+  flags.DEFINE_string(
+    "out", "", "folder of what is written; by default the run's", **options
+  )
+  trained.define_dataset_flags(flag_values)
+
+
+def _own_baseline(run: runs.Run, path: pathlib.Path | None) -> str | None:
+  """Returns the estimator whose baseline a checkpoint has, if any."""
+  if path is None or run.air.training.normalize_signal:
+    return None
+  return run.air.training.estimator
+
+
+def _trainers(
+  run: runs.Run, images: np.ndarray, path: pathlib.Path | None
+) -> dict[str, Trainer]:
+  """Returns one for each estimator, all with the weights of a checkpoint."""
+  restored = trained.model_at(run, path)
+  trainers = {}
+  for name in ESTIMATORS:
+    # The gradient of the ELBO alone, as it is; samples as the estimator has.
+    training = dataclasses.replace(
+      run.air.training,
+      estimator=name,
+      normalize_signal=False,
+      presence_limit=0.0,
+      num_samples=0,
+    )
+    trainer = Trainer(
+      dataclasses.replace(run.air, training=training),
+      images,
+      jit_compile=False,
+    )
+    values = [*restored.model_variables]
+    variables = [*trainer.model.model_variables]
+    if name == _own_baseline(run, path):
+      values += restored.baseline_variables
+      variables += trainer.model.baseline_variables
+    for variable, value in zip(variables, values, strict=True):
+      variable.assign(value)
+    trainers[name] = trainer
+  return trainers
+
+
+def _batch(trainer: Trainer, images: np.ndarray, index: int) -> tf.Tensor:
+  return tf.constant(images[trainer.batch_indices(index)])
+
+
+def _fit_baseline(
+  trainer: Trainer, images: np.ndarray, iteration: int, num_iterations: int
+) -> None:
+  """Trains the baseline alone, with the model as it is at an iteration."""
+
+  @tf.function(autograph=False)
+  def step(batch, seed):
+    *_, gradients = trainer.gradients(
+      *trainer.batch(batch, seed), tf.constant(iteration, tf.int64)
+    )
+    trainer.baseline_optimizer.apply(gradients)
+
+  key = tf.constant([trainer.config.training.seed, _FIT_STREAM])
+  for i in tqdm.trange(
+    num_iterations,
+    desc=f"fitting the baseline of {trainer.config.training.estimator}",
+    disable=None,
+    leave=False,
+  ):
+    step(_batch(trainer, images, i), noise.fold_in(key, i))
+
+
+def _gradient_function(trainer: Trainer, iteration: int):
+  """Returns a function of a batch and a seed to the gradient, `[P]`."""
+
+  @tf.function(autograph=False)
+  def gradient(batch, seed):
+    _, gradients, _ = trainer.gradients(
+      *trainer.batch(batch, seed), tf.constant(iteration, tf.int64)
+    )
+    return tf.concat([tf.reshape(g, [-1]) for g in gradients], axis=0)
+
+  return gradient
+
+
+def _along(
+  vector: tf.Tensor, direction: tf.Tensor, masks: Iterable[np.ndarray]
+) -> np.ndarray:
+  """Returns the products of two vectors `[P]`, one for each mask `[P]`."""
+  products = (tf.cast(vector, tf.float64) * direction).numpy()
+  return np.array([np.sum(products[mask]) for mask in masks])
+
+
+def _surprise_function(trainer: Trainer, iteration: int):
+  """Returns a function of a batch and a seed to the number of surprises, `[]`.
+
+  That is how many of the images are expected to have another n, in training,
+  than the most probable one.
+  """
+
+  @tf.function(autograph=False)
+  def surprises(batch, seed):
+    floor = trainer.model.presence_floor(tf.constant(iteration, tf.int64))
+    output = trainer.model(*trainer.batch(batch, seed), floor)
+    probs = output.num_steps_posterior().probs()
+    return tf.reduce_sum(1.0 - tf.reduce_max(probs, axis=-1))
+
+  return surprises
+
+
+def _measure(
+  trainers: dict[str, Trainer],
+  images: np.ndarray,
+  iteration: int,
+  draws: int,
+) -> Iterator[dict[str, Any]]:
+  """Yields a record for each way of drawing and each estimator.
+
+  Args:
+    trainers: of the estimators, with the weights of the checkpoint.
+    images: `[N, H, W]` uint8, of training.
+    iteration: of the checkpoint.
+    draws: gradients of each kind.
+  """
+  reference = trainers[variances.REFERENCE]
+  surprises_in = _surprise_function(reference, iteration)
+  groups = parameter_groups(reference.model)
+  masks = [groups[group] for group in variances.WITH_SCORE]
+  size = len(groups["rest"])
+  functions = {
+    name: _gradient_function(trainer, iteration)
+    for name, trainer in trainers.items()
+  }
+  key = tf.constant([reference.config.training.seed, _DRAW_STREAM])
+  for minibatch in ("drawn", "fixed"):
+    moments = {name: RunningMoments(size) for name in functions}
+    distances = {name: RunningMoments(size) for name in functions}
+    along = {name: RunningMoments(len(masks)) for name in functions}
+    direction = tf.zeros([size], tf.float64)
+    surprises = 0.0
+    for draw in tqdm.trange(
+      draws,
+      desc=f"iteration {iteration}, minibatch {minibatch}",
+      disable=None,
+      leave=False,
+    ):
+      batch = _batch(reference, images, draw if minibatch == "drawn" else 0)
+      seed = noise.fold_in(key, draw)
+      gradients = {name: f(batch, seed) for name, f in functions.items()}
+      surprises += float(surprises_in(batch, seed))
+      if draw == draws // 2:
+        direction = tf.constant(-distances[variances.WITHOUT_SCORE].mean())
+      for name, gradient in gradients.items():
+        distance = gradient - gradients[variances.REFERENCE]
+        moments[name].add(gradient)
+        distances[name].add(distance)
+        if draw >= draws // 2:
+          along[name].add(_along(distance, direction, masks))
+    print(
+      f"iteration {iteration}, minibatch {minibatch}: {draws} draws done",
+      file=sys.stderr,
+    )
+    reference_mean = moments[variances.REFERENCE].mean()
+    unit = -along[variances.WITHOUT_SCORE].mean()
+    unit_error = np.sqrt(along[variances.WITHOUT_SCORE].squared_error())
+    told = unit > variances.MOST_ERRORS * unit_error
+    for name in functions:
+      variance = moments[name].variance()
+      distance = distances[name].mean()
+      squared_error = distances[name].squared_error()
+      bias = along[name].mean()
+      bias_error = np.sqrt(along[name].squared_error())
+      yield {
+        "iteration": iteration,
+        "minibatch": minibatch,
+        "estimator": name,
+        "num_samples": trainers[name].model.num_samples,
+        "draws": draws,
+        "surprises": surprises,
+        "groups": {
+          group: {
+            "parameters": int(mask.sum()),
+            "variance_mean": float(np.mean(variance[mask])),
+            "variance_median": float(np.median(variance[mask])),
+            "variance_max": float(np.max(variance[mask])),
+            # Norms: of the mean gradient of the reference, of this one's
+            # distance from it, and what that would be by chance.
+            "reference": float(np.linalg.norm(reference_mean[mask])),
+            "distance": float(np.linalg.norm(distance[mask])),
+            "distance_by_chance": float(np.sqrt(np.sum(squared_error[mask]))),
+          }
+          for group, mask in groups.items()
+        },
+        # None if the score function's part is lost in the noise.
+        "bias": {
+          group: {"bias": float(value / one), "error": float(error / one)}
+          if can_tell
+          else None
+          for group, value, error, one, can_tell in zip(
+            variances.WITH_SCORE, bias, bias_error, unit, told, strict=True
+          )
+        },
+      }
+
+
+def main(flag_values: flags.FlagValues) -> int:
+  """Measures, writes records and figure, prints tables, checks the means."""
+  # It takes functions of different estimators for one that is traced again.
+  tf.get_logger().setLevel("ERROR")
+  run = runs.load(runs.folder_of(flag_values))
+  out = launcher.output_folder("out", flag_values.out or str(run.folder))
+  paths = trained.checkpoints_at(run, flag_values.iterations)
+  images = trained.load_dataset_of(run, flag_values).train.images
+  records = []
+  for iteration, path in paths.items():
+    trainers = _trainers(run, images, path)
+    baselines = {}
+    for name, trainer in trainers.items():
+      if trainer.model.baseline is None:
+        baselines[name] = None
+      elif name == _own_baseline(run, path):
+        baselines[name] = "of the run"
+      else:
+        num_iterations = flag_values.baseline_iterations
+        _fit_baseline(trainer, images, iteration, num_iterations)
+        baselines[name] = f"fitted for {num_iterations} iterations"
+    for record in _measure(trainers, images, iteration, flag_values.draws):
+      records.append(
+        {
+          "trained_with": run.air.training.estimator,
+          "seed": run.air.training.seed,
+          **record,
+          "baseline": baselines[record["estimator"]],
+        }
+      )
+  print(variances.format_tables(records))
+  files.write_text(
+    out / "gradient_variance.jsonl",
+    "".join(json.dumps(record) + "\n" for record in records),
+  )
+  figures.save(
+    charts.gradient_variances(records), out / "gradient_variance.png"
+  )
+  wrong = variances.disagreements(records)
+  if wrong:
+    print(
+      "gradient_variance: mean gradients differ from that of"
+      f" {variances.REFERENCE}, expected a bias of at most"
+      f" {variances.MOST_ERRORS:.0f} standard errors: {'; '.join(wrong)}",
+      file=sys.stderr,
+    )
+    return 1
+  print(variances.format_checks(records))
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(launcher.run(__doc__, define_flags, main))

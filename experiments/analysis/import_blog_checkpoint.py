@@ -1,0 +1,114 @@
+r"""Turns a checkpoint of the blog's original code into a run of ours.
+
+  python -m experiments.analysis.import_blog_checkpoint \
+    --checkpoint=original/model.ckpt-300000 --run_dir=runs/original
+  python -m experiments.evaluate --run_dir=runs/original
+
+Reads a checkpoint of TensorFlow 1. The flags are those of experiments.train,
+by default as in configs/blog_code.flags; sizes and settings that differ there,
+and the images, are to be given. What the original's optimizers kept is left
+out.
+"""
+
+import math
+import pathlib
+import sys
+
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from air.storage import blog_code, checkpoints
+from air.storage.checkpoints import CheckpointError
+from air.training import Trainer
+from experiments.common import configuration, launcher, runs
+from experiments.common.launcher import UsageError
+from experiments.sweeps import plan
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+  """Defines this binary's flags."""
+  runs.define_run_dir_flag(flag_values)
+  configuration.define_training_flags(flag_values)
+  blog = flags.FlagValues()
+  configuration.define_training_flags(blog)
+  blog(["", *plan.flags_of("blog_code", [])])
+  for name in blog:
+    if blog[name].present:
+      flag_values.set_default(name, blog[name].value)
+  options = {"flag_values": flag_values, "module_name": "run"}
+  flags.DEFINE_string(
+    "checkpoint",
+    None,
+    "the prefix of the checkpoint's files, or their folder for the newest",
+    required=True,
+    **options,
+  )
+  flags.DEFINE_integer(
+    "checkpoint_iteration",
+    None,
+    f"its iteration, if it holds no {blog_code.ITERATION}",
+    lower_bound=0,
+    **options,
+  )
+
+
+def read(path: pathlib.Path) -> dict[str, np.ndarray]:
+  """Returns the variables of a TensorFlow checkpoint by name.
+
+  Args:
+    path: the prefix of its files, or their folder.
+
+  Raises:
+    CheckpointError: if there is none, or if it is damaged.
+  """
+  try:
+    reader = tf.train.load_checkpoint(str(path))
+    names = reader.get_variable_to_shape_map()
+    return {name: reader.get_tensor(name) for name in names}
+  except (ValueError, IndexError, tf.errors.OpError) as error:
+    raise CheckpointError(
+      f"checkpoint is {path}, which cannot be read as TensorFlow's: {error}"
+    ) from error
+
+
+def main(flag_values: flags.FlagValues) -> None:
+  """Writes the run."""
+  path = launcher.expanded("checkpoint", flag_values.checkpoint)
+  variables = read(path)
+  iteration = flag_values.checkpoint_iteration
+  if iteration is None:
+    iteration = blog_code.iteration(variables)
+  if iteration is None:
+    raise UsageError(
+      f"checkpoint is {path}, which holds no {blog_code.ITERATION}; expected"
+      " its iteration as --checkpoint_iteration"
+    )
+  for name, value in blog_code.settings(variables).items():
+    if not math.isclose(flag_values[name].value, value, rel_tol=1e-6):
+      raise UsageError(
+        f"{name} is {flag_values[name].value}, expected {value:g}, with which"
+        f" {path} was trained"
+      )
+  dataset = runs.load_dataset(
+    configuration.data_config(flag_values), flag_values.data_cache
+  )
+  run = runs.describe(flag_values, dataset)
+  if checkpoints.find(run.checkpoints):
+    raise UsageError(
+      f"run_dir is {run.folder}, in which there are checkpoints; expected a new"
+      " folder"
+    )
+  trainer = Trainer(run.air, dataset.train.images)
+  blog_code.assign(trainer.model, variables)
+  trainer.iteration.assign(iteration)
+  # The run's flagfile is for experiments.train, which does not have these.
+  del flag_values.checkpoint, flag_values.checkpoint_iteration
+  with runs.opened(run, flag_values):
+    saved = checkpoints.save(run.checkpoints, trainer)
+  print(f"wrote {saved}")
+  print(f"next: python -m experiments.evaluate --run_dir={run.folder}")
+
+
+if __name__ == "__main__":
+  sys.exit(launcher.run(__doc__, define_flags, main))

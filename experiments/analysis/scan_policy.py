@@ -1,0 +1,154 @@
+r"""Where the steps of trained models look, and how spatial that policy is.
+
+  python -m experiments.analysis.scan_policy \
+    --run_dirs=runs/sweep/default/seed-0,runs/sweep/default/seed-1
+
+Draws the centres of the glimpses over the test images as the blog post does, a
+panel for each run: step 1 red, step 2 green, step 3 blue.
+
+A policy is spatial if the place of a glimpse tells its step. Of the images that
+take at least two steps, each glimpse's step is guessed from where its centre
+is, by the nearest glimpses of other images (cross-validated); chance is always
+to guess the most frequent step. The interval is over the runs, by Student's t.
+"""
+
+import math
+import statistics
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from absl import flags
+from tensorflow_probability import distributions as tfd
+
+from air import policy
+from air.evaluation import Evaluator, ImageMetrics
+from air.storage import files
+from air.viz import figures
+from experiments.common import launcher, runs, trained
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+  """Defines this binary's flags."""
+  options = {"flag_values": flag_values, "module_name": "run"}
+  flags.DEFINE_list(
+    "run_dirs",
+    None,
+    "folders of runs, separated by commas; one with commas in its name in"
+    " double quotes",
+    required=True,
+    **options,
+  )
+  flags.DEFINE_string(
+    "figure", "runs/scan_policy.png", "where the figure goes", **options
+  )
+  flags.DEFINE_string(
+    "json", "runs/scan_policy.json", "where the numbers go", **options
+  )
+  trained.define_split_flags(flag_values)
+
+
+def describe(image_metrics: ImageMetrics) -> dict[str, Any]:
+  """Returns a run's scan policy in numbers, ready for JSON.
+
+  Args:
+    image_metrics: of the images.
+  """
+  windows, num_steps = image_metrics.windows, image_metrics.num_steps
+  steps = []
+  for step in range(windows.shape[1]):
+    x, y = policy.centres(windows[num_steps > step, step]).T
+    steps.append(
+      {
+        "glimpses": len(x),
+        "left_half": float(np.mean(x < 0)) if len(x) else None,
+        "upper_half": float(np.mean(y < 0)) if len(y) else None,
+      }
+    )
+  prediction = policy.predict_steps(windows, num_steps)
+  return {
+    "num_images": len(num_steps),
+    "steps": steps,
+    "prediction": prediction and prediction._asdict(),
+  }
+
+
+def interval(values: Sequence[float]) -> dict[str, float | None]:
+  """Returns the mean and its 95 % confidence interval, of Student's t.
+
+  Args:
+    values: at least one; of a single one there is no interval.
+  """
+  mean, half = statistics.fmean(values), None
+  if len(values) > 1:
+    t = float(tfd.StudentT(len(values) - 1.0, 0.0, 1.0).quantile(0.975))
+    half = t * statistics.stdev(values) / math.sqrt(len(values))
+  return {
+    "mean": mean,
+    "low": None if half is None else mean - half,
+    "high": None if half is None else mean + half,
+  }
+
+
+def _lines(name: str, described: dict[str, Any]) -> list[str]:
+  """Returns what is shown of a run."""
+  lines = [name, f"  {_format_prediction(described['prediction'])}"]
+  for number, step in enumerate(described["steps"], start=1):
+    if step["glimpses"]:
+      lines.append(
+        f"  step {number}: {step['glimpses']} glimpses,"
+        f" {step['left_half']:.1%} in the left half,"
+        f" {step['upper_half']:.1%} in the upper half"
+      )
+  return lines
+
+
+def _format_prediction(prediction: dict[str, Any] | None) -> str:
+  if prediction is None:
+    return "hardly any image takes two steps"
+  return (
+    f"place tells step: {prediction['accuracy']:.1%}"
+    f" (chance {prediction['chance']:.1%})"
+  )
+
+
+def main(flag_values: flags.FlagValues) -> None:
+  """Evaluates the runs, prints and writes their policies."""
+  figure = launcher.output_file("figure", flag_values.figure)
+  numbers_file = launcher.output_file("json", flag_values.json)
+  described: dict[str, dict[str, Any]] = {}
+  panels = {}
+  folders = [launcher.expanded("run_dirs", f) for f in flag_values.run_dirs]
+  for name, folder in runs.names("run_dirs", folders).items():
+    run, model, iteration, split = trained.load(folder, flag_values)
+    print(f"evaluating {folder} at iteration {iteration}", file=sys.stderr)
+    image_metrics = Evaluator(model).evaluate(
+      split.images, iteration, run.air.training.seed
+    )
+    described[name] = {
+      "iteration": iteration,
+      "seed": run.air.training.seed,
+      **describe(image_metrics),
+    }
+    print("\n".join(_lines(name, described[name])))
+    title = f"{name}\n{_format_prediction(described[name]['prediction'])}"
+    panels[title] = (image_metrics.windows, image_metrics.num_steps)
+  result = {"split": flag_values.split, "runs": described}
+  predictions = [d["prediction"] for d in described.values() if d["prediction"]]
+  if predictions:
+    for key in ("accuracy", "chance"):
+      result[key] = interval([p[key] for p in predictions])
+    mean, low, high = result["accuracy"].values()
+    spread = "" if low is None else f", 95 % interval {low:.1%} to {high:.1%}"
+    print(
+      f"all {len(predictions)} runs: place tells step: {mean:.1%}{spread}"
+      f" (chance {result['chance']['mean']:.1%})"
+    )
+  figures.save(figures.scan_policies(panels), figure)
+  files.write_json(numbers_file, result)
+  print(f"figure:  {figure}\nnumbers: {numbers_file}")
+
+
+if __name__ == "__main__":
+  sys.exit(launcher.run(__doc__, define_flags, main))

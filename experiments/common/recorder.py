@@ -1,0 +1,151 @@
+"""Evaluates, draws and logs a run while it trains."""
+
+import json
+import time
+from typing import Any
+
+import tensorflow as tf
+
+import experiments
+from air import evaluation
+from air.evaluation import Evaluator, ImageMetrics
+from air.training import Trainer
+from air.viz import projector, summaries
+from data.dataset import Dataset
+from experiments.common import runs
+
+# The training images on which `<tag>/train` is evaluated.
+_TRAIN_IMAGES = 2_000
+
+
+class Recorder:
+  """Evaluates, draws and logs a run while it trains."""
+
+  def __init__(
+    self,
+    run: runs.Run,
+    trainer: Trainer,
+    dataset: Dataset,
+    seconds_before: float,
+  ):
+    """Opens the run's log, to go on from the trainer's iteration.
+
+    Args:
+      run: to be recorded.
+      trainer: of the run.
+      dataset: of the run.
+      seconds_before: how long earlier processes trained up to here.
+    """
+    self._seconds_before = seconds_before
+    self._run = run
+    self._trainer = trainer
+    self._dataset = dataset
+    self._train_split = dataset.train.first(_TRAIN_IMAGES)
+    self.evaluator = Evaluator(trainer.model)
+    self._validated: tuple[int, ImageMetrics] | None = None
+    self.evaluations = run.read_metrics()
+    described = summaries.has_hparams(run.folder)
+    self._writer = summaries.SummaryWriter(run.folder)
+    if not described:
+      settings = run.settings()
+      text = json.dumps(settings, indent=2)
+      self._writer.text("configuration", f"```\n{text}\n```", 0)
+      self._writer.hparams(settings)
+
+  def seconds(self) -> float:
+    """Returns how long the run has trained, start of the process included."""
+    elapsed = time.monotonic() - experiments.STARTED
+    return round(self._seconds_before + elapsed, 3)
+
+  def _validation_metrics(self) -> ImageMetrics:
+    """Returns the metrics of the validation images, evaluated only once."""
+    iteration = int(self._trainer.iteration.numpy())
+    if self._validated is None or self._validated[0] != iteration:
+      image_metrics = self.evaluator.evaluate(
+        self._dataset.validation.images,
+        iteration,
+        self._run.air.training.seed,
+      )
+      self._validated = (iteration, image_metrics)
+    return self._validated[1]
+
+  def evaluate(self) -> dict[str, Any]:
+    """Evaluates on validation and training images and logs the results."""
+    trainer = self._trainer
+    iteration = int(trainer.iteration.numpy())
+    train_metrics = self.evaluator.evaluate(
+      self._train_split.images, iteration, self._run.air.training.seed
+    )
+    results = {}
+    for name, split, image_metrics in (
+      ("test", self._dataset.validation, self._validation_metrics()),
+      ("train", self._train_split, train_metrics),
+    ):
+      results[name] = evaluation.summarize(
+        image_metrics, split.counts, self._run.air.model.num_steps
+      )
+      scalars = summaries.evaluation_scalars(
+        image_metrics, results[name], trainer.model.baseline is not None
+      )
+      self._writer.scalars(
+        {f"{tag}/{name}": value for tag, value in scalars.items()}, iteration
+      )
+    self._writer.scalars(summaries.schedule_scalars(trainer), iteration)
+    self._log_gradients(iteration)
+    self._writer.flush()
+    result = {
+      "iteration": iteration,
+      "split": "validation",
+      "seconds": self.seconds(),
+      **results["test"],
+    }
+    self.evaluations.append(result)
+    self._run.write_metrics(self.evaluations)
+    return result
+
+  def _log_gradients(self, iteration: int) -> None:
+    model = self._trainer.model
+    _, *gradients = self._trainer.next_gradients()
+    norm = tf.linalg.global_norm(gradients[0])
+    self._writer.scalars({"gradient_norm": float(norm)}, iteration)
+    variables = (model.model_variables, model.baseline_variables)
+    for pair in zip(variables, gradients, strict=True):
+      self._writer.gradients(*pair, iteration)
+
+  def log_speed(self, iterations_per_second: float) -> None:
+    """Logs the speed of training."""
+    self._writer.scalars(
+      {"iterations_per_second": iterations_per_second},
+      int(self._trainer.iteration.numpy()),
+    )
+
+  def draw(self) -> None:
+    """Draws the figures, and writes objects for TensorBoard's projector."""
+    from air.viz import (  # now: a run needs no matplotlib to start
+      charts,
+      figures,
+    )
+
+    iteration = int(self._trainer.iteration.numpy())
+    seed = self._run.air.training.seed
+    folder = self._run.figures
+    split = self._dataset.validation.first(evaluation.BATCH_SIZE)
+    output = self.evaluator.infer(split.images, iteration, seed)
+    projector.write(self._run.folder, output, split.labels, split.boxes)
+    progress = figures.progress(output, self._run.air.model.canvas_multiplier)
+    rgb = figures.save(progress, self._run.progress(iteration))
+    self._writer.image("progress", rgb, iteration)
+    self._writer.flush()
+    image_metrics = self._validation_metrics()
+    scan_policy = figures.scan_policy(
+      image_metrics.windows, image_metrics.num_steps
+    )
+    figures.save(scan_policy, folder / "scan_policy.png")
+    counted = [e for e in self.evaluations if "count_accuracy" in e]
+    if counted:
+      curve = charts.accuracy_curve(counted)
+      figures.save(curve, folder / "accuracy.png")
+
+  def close(self) -> None:
+    """Closes the event file."""
+    self._writer.close()

@@ -1,0 +1,190 @@
+"""A run from its start to its end: what happens at which iteration."""
+
+import math
+import sys
+
+from absl import flags
+
+from air.storage import checkpoints, files
+from air.training import DivergedError, StepMetrics, Trainer
+from data.dataset import Dataset
+from experiments.common import configuration, evaluations, runs, xla_cache
+from experiments.common.launcher import UsageError
+from experiments.common.progress import Progress
+from experiments.common.recorder import Recorder
+from experiments.common.stopping import StopSignal
+
+
+def run(flag_values: flags.FlagValues) -> int:
+  """Trains, or goes on; evaluates on the test images; says where to look.
+
+  Args:
+    flag_values: parsed, those of `experiments.train`.
+
+  Returns:
+    The exit status: 0, or 128 and the number of the signal that stopped it.
+
+  Raises:
+    UsageError: if the folder is not a run's, or not this one's.
+    DivergedError: if a term of the loss has become NaN or infinite.
+  """
+  runs.check_usable(runs.folder_of(flag_values))
+  dataset = runs.load_dataset(
+    configuration.data_config(flag_values), flag_values.data_cache
+  )
+  run = runs.describe(flag_values, dataset)
+  trainer = Trainer(
+    run.air, dataset.train.images, jit_compile=flag_values.jit_compile
+  )
+  behind = [
+    checkpoints.iteration_of(path) for path in checkpoints.find(run.checkpoints)
+  ]
+  iteration = max(behind, default=0)
+  if iteration > flag_values.iterations:
+    raise UsageError(
+      f"iterations is {flag_values.iterations}, expected at least the"
+      f" {iteration} that the run has behind it"
+    )
+  with runs.opened(run, flag_values):
+    if flag_values.jit_compile and iteration < flag_values.iterations:
+      # Before anything else: it takes the most memory, and what was compiled
+      # is only found if as many TensorFlow functions were made before it.
+      print("compiling the training step", file=sys.stderr)
+      trainer.compile()
+      xla_cache.seal()
+    return _train_and_evaluate(run, trainer, dataset, flag_values)
+
+
+def _train_and_evaluate(
+  run: runs.Run,
+  trainer: Trainer,
+  dataset: Dataset,
+  flag_values: flags.FlagValues,
+) -> int:
+  iteration = checkpoints.restore_newest(
+    run.checkpoints, trainer, lambda message: print(message, file=sys.stderr)
+  )
+  if iteration is None:
+    run.drop_after(-1)
+    seconds_before = 0.0
+  else:
+    print(f"going on from iteration {iteration}", file=sys.stderr)
+    run.drop_after(iteration)
+    seconds_before = checkpoints.seconds_at(run.checkpoints, iteration)
+  recorder = Recorder(run, trainer, dataset, seconds_before)
+  status = _train(run, trainer, recorder, flag_values)
+  recorder.close()
+  if status:
+    return status
+  result = evaluations.evaluate_split(
+    run,
+    recorder.evaluator,
+    dataset.test,
+    "test",
+    int(trainer.iteration.numpy()),
+    run.air.training.seed,
+  )
+  files.write_json(run.evaluation, result)
+  print(evaluations.format_table(result))
+  print(f"figures:     {run.figures}")
+  print(
+    f"TensorBoard: {sys.executable} -m tensorboard.main"
+    f" --logdir={run.folder.parent}"
+  )
+  return 0
+
+
+def _train(
+  run: runs.Run,
+  trainer: Trainer,
+  recorder: Recorder,
+  flag_values: flags.FlagValues,
+) -> int:
+  """Trains to the last iteration; returns the exit status.
+
+  Args:
+    run: to be trained.
+    trainer: at the iteration where the run stands.
+    recorder: of the run.
+    flag_values: parsed.
+  """
+  last = flag_values.iterations
+  cadences = (
+    flag_values.eval_every,
+    flag_values.figure_every,
+    flag_values.checkpoint_every,
+  )
+
+  def save() -> None:
+    checkpoints.save(
+      run.checkpoints,
+      trainer,
+      flag_values.keep_checkpoints,
+      recorder.seconds(),
+    )
+
+  iteration = int(trainer.iteration.numpy())
+  saved = iteration
+  progress = Progress(iteration, last)
+  with StopSignal("stopping after the present iterations") as stop:
+    if not recorder.evaluations:
+      progress.evaluated(recorder.evaluate())
+    while iteration < last and stop.number is None:
+      target = _next_stop(iteration, last, *cadences)
+      count = min(target - iteration, trainer.iterations_per_call)
+      progress.start()
+      metrics = trainer.train(count)
+      iteration = int(trainer.iteration.numpy())
+      _check_finite(metrics, run, iteration)
+      progress.advance(count)
+      evaluates, draws, saves = (
+        iteration % cadence == 0 or iteration == last for cadence in cadences
+      )
+      if evaluates:
+        recorder.log_speed(progress.speed)
+        progress.evaluated(recorder.evaluate())
+      if draws:
+        recorder.draw()
+      # After what was logged up to here, so that nothing logged is lost.
+      if saves:
+        save()
+        saved = iteration
+    if saved < iteration:
+      save()
+  progress.close()
+  if iteration < last and stop.number is not None:
+    print(
+      f"stopped at iteration {iteration}; the same command goes on from there",
+      file=sys.stderr,
+    )
+    return 128 + stop.number
+  return 0
+
+
+def _next_stop(iteration: int, last: int, *cadences: int) -> int:
+  """Returns the next iteration at which something is due."""
+  return min(last, *((iteration // c + 1) * c for c in cadences))
+
+
+def _check_finite(metrics: StepMetrics, run: runs.Run, iteration: int) -> None:
+  """Stops the run if a term of the loss has become NaN or infinite.
+
+  Args:
+    metrics: of the last iterations.
+    run: that they are of.
+    iteration: that they end at.
+  """
+  broken = [
+    f"{name} is {value}"
+    for name, value in metrics._asdict().items()
+    if not math.isfinite(value)
+  ]
+  if broken:
+    # The loss is the sum of its terms; one of them says more.
+    terms = [text for text in broken if not text.startswith("loss ")]
+    kept = [str(path) for path in checkpoints.find(run.checkpoints)]
+    raise DivergedError(
+      f"the run stopped, for {', '.join(terms or broken)} at iteration"
+      f" {iteration}; its last good checkpoint is {[*kept, 'none'][0]}; try a"
+      " lower --learning_rate"
+    )

@@ -1,0 +1,1 @@
+"""What `experiments.sweep` consists of."""

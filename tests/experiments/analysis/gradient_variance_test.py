@@ -1,0 +1,150 @@
+"""The gradient variance binary, on a tiny run."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from air import estimators
+from air.storage import checkpoints
+from experiments import train
+from experiments.analysis import gradient_variance
+from experiments.common import launcher, runs
+from experiments.reports import variances
+
+
+def call(binary, *arguments):
+  return launcher.run(
+    binary.__doc__,
+    binary.define_flags,
+    binary.main,
+    [binary.__name__.split(".")[-1], *map(str, arguments)],
+  )
+
+
+@pytest.fixture(scope="module")
+def run_dir(tiny_flags, tmp_path_factory, eager_execution):
+  folder = tmp_path_factory.mktemp("runs") / "reinforce"
+  arguments = [f"--run_dir={folder}", *tiny_flags, "--estimator=reinforce"]
+  with eager_execution():
+    assert call(train, *arguments, "--iterations=2") == 0
+  return folder
+
+
+def test_measures_all_estimators_at_a_checkpoint(run_dir, tmp_path, capsys):
+  status = call(
+    gradient_variance,
+    f"--run_dir={run_dir}",
+    f"--out={tmp_path}",
+    "--iterations=2",
+    "--draws=32",
+    "--baseline_iterations=3",
+  )
+  captured = capsys.readouterr()
+  assert status == 0, captured.err
+  records = [
+    json.loads(line)
+    for line in (tmp_path / "gradient_variance.jsonl").read_text().splitlines()
+  ]
+  assert len(records) == 2 * len(estimators.ESTIMATORS)
+  by_name = {(r["minibatch"], r["estimator"]): r for r in records}
+
+  def values(minibatch, name, group, value):
+    return by_name[minibatch, name]["groups"][group][value]
+
+  for minibatch in ("drawn", "fixed"):
+    plain, marginal = (
+      values(minibatch, name, "presence_head", "variance_mean")
+      for name in ("reinforce_plain", "marginal")
+    )
+    assert plain > 10.0 * marginal > 0.0
+    # The check has something to find.
+    without_score, exact, plain = (
+      by_name[minibatch, name]["bias"]["presence_head"]
+      for name in ("backpropagation", "marginal", "reinforce_plain")
+    )
+    assert without_score["bias"] == pytest.approx(-1.0)
+    assert without_score["error"] < 0.1
+    assert exact == {"bias": 0.0, "error": 0.0}
+    assert plain["error"] > 0.0
+    assert abs(plain["bias"]) < 5.0 * plain["error"]
+  # The same noise, but the same images each time.
+  drawn, fixed = (
+    values(minibatch, "marginal", "decoder", "variance_mean")
+    for minibatch in ("drawn", "fixed")
+  )
+  assert fixed != drawn
+  assert by_name["drawn", "vimco"]["num_samples"] == 5
+  baselines = {r["estimator"]: r["baseline"] for r in records}
+  assert baselines["reinforce"] == "of the run"
+  assert baselines["reinforce_broadcast"] == "fitted for 3 iterations"
+  assert baselines["marginal"] is None
+  assert "the post" in captured.out
+  assert "Biases within 5 standard errors of zero:" in captured.out
+  # Of 32 draws of 8 images; n is one of three.
+  assert all(100 < r["surprises"] <= 2 / 3 * 256 for r in records)
+  figure = np.asarray(Image.open(tmp_path / "gradient_variance.png"))
+  assert len(np.unique(figure.reshape(-1, figure.shape[-1]), axis=0)) > 8
+
+
+def test_all_estimators_have_the_weights_of_the_checkpoint(run_dir):
+  images = np.zeros([8, 14, 14], np.uint8)
+  run = runs.load(run_dir)
+  [path] = [
+    p for p in checkpoints.find(run_dir / "checkpoints") if "2" in p.name
+  ]
+  weights = [
+    [v.numpy() for v in trainer.model.model_variables]
+    for at in (path, None)
+    for trainer in gradient_variance._trainers(run, images, at).values()
+  ]
+  trained, others = weights[0], weights[1 : len(estimators.ESTIMATORS)]
+  for other in others:
+    for x, y in zip(trained, other, strict=True):
+      np.testing.assert_array_equal(x, y)
+  # Not those at the start.
+  assert any(np.any(x != y) for x, y in zip(trained, weights[-1], strict=True))
+
+
+def test_at_iteration_0_the_baseline_is_fitted(run_dir, tmp_path, eagerly):
+  status = call(
+    gradient_variance,
+    f"--run_dir={run_dir}",
+    f"--out={tmp_path}",
+    "--iterations=0",
+    "--draws=4",
+    "--baseline_iterations=3",
+  )
+  assert status == 0
+  records = map(json.loads, (tmp_path / "gradient_variance.jsonl").open())
+  baselines = {r["baseline"] for r in records if r["estimator"] == "reinforce"}
+  assert baselines == {"fitted for 3 iterations"}
+
+
+def test_says_which_means_do_not_agree():
+  def record(estimator, bias, error=0.1, surprises=100.0):
+    return {
+      "estimator": estimator,
+      "iteration": 3,
+      "minibatch": "fixed",
+      "surprises": surprises,
+      "bias": {"rest": {"bias": bias, "error": error}},
+    }
+
+  records = [
+    record("reinforce", -0.4),
+    record("reinforce_plain", -0.6),
+    record("reinforce", 0.6),
+    record("relaxed", 9.0),
+    # Too large an error to tell anything.
+    record("reinforce", -9.0, error=0.11),
+    {**record("reinforce", 0.0), "bias": {"rest": None}},
+    # Of rare n, on which the mean depends, none may have been drawn.
+    record("reinforce", 0.6, surprises=99.0),
+  ]
+  assert variances.disagreements(records) == [
+    f"{estimator} (rest, iteration 3, minibatch fixed): bias {bias} with a"
+    " standard error of 0.1"
+    for estimator, bias in (("reinforce_plain", -0.6), ("reinforce", 0.6))
+  ]
