@@ -11,6 +11,9 @@ from air import config as config_lib
 from air import modules, transformer
 from air.noise import Noise
 
+# Added to the raw scale of q(z_what) before softplus (code).
+_WHAT_SCALE_BIAS = 0.5
+
 
 class CellState(NamedTuple):
   """What a step gets from the one before it.
@@ -147,7 +150,7 @@ class AIRCell(snt.RNNCore):
     )
     self.what_head = modules.GaussianParams(
       config.what_size,
-      config.what_scale_bias,
+      _WHAT_SCALE_BIAS,
       [],
       w_init,
       name="what_head",

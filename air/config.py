@@ -7,8 +7,8 @@ The experiment binaries make one flag of the same name out of each field.
 """
 
 import dataclasses
-from collections.abc import Iterable
-from typing import Any, Literal, get_args, get_type_hints
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
 _LARGEST_FLOAT = 3.4e38  # of 32 bits, but for its last digits
 
@@ -17,37 +17,43 @@ class ConfigError(ValueError):
   """A value that cannot work. The message starts with the field's name."""
 
 
-def _field(default: Any, help_text: str, **metadata: Any) -> Any:
-  """Returns a field; `before=...`: its value in runs older than the field."""
+class _Range(NamedTuple):
+  """What the numbers of a field must be; of a tuple, each of its entries."""
+
+  expected: str
+  holds: Callable[[Any], bool]
+
+
+_NOT_NEGATIVE = _Range("at least 0", lambda v: v >= 0)
+_AT_LEAST_1 = _Range("at least 1", lambda v: v >= 1)
+_POSITIVE = _Range("more than 0", lambda v: v > 0)
+_WEIGHT = _Range("in [0, 1)", lambda v: 0 <= v < 1)
+# Smaller numbers have no logarithm where float64 has no subnormals.
+_PROBABILITY = _Range("in [1e-300, 1]", lambda v: 1e-300 <= v <= 1)
+# Its square, and what that divides, can then be told from 0 and infinity.
+_DEVIATION = _Range("in [1e-15, 1e15]", lambda v: 1e-15 <= v <= 1e15)
+
+
+def _field(
+  default: Any, help_text: str, within: _Range | None = None, **metadata: Any
+) -> Any:
+  """Returns a field.
+
+  Args:
+    default: its value by default, of the type that it must have.
+    help_text: what it means, and where the default comes from.
+    within: what its numbers must be; None: anything finite.
+    **metadata: `before=...`, its value in runs older than the field.
+  """
   return dataclasses.field(
-    default=default, metadata={"help": help_text, **metadata}
+    default=default,
+    metadata={"help": help_text, "within": within, **metadata},
   )
 
 
 def _require(condition: bool, name: str, value: Any, expected: str) -> None:
   if not condition:
     raise ConfigError(f"{name} is {value}, expected {expected}")
-
-
-def _check(config: Any, expected: str, test: Any, *names: str) -> None:
-  """Requires `test` of the named fields, each of the entries of a tuple."""
-  for name in names:
-    value = getattr(config, name)
-    entries = value if isinstance(value, tuple) else (value,)
-    _require(all(test(e) for e in entries), name, value, expected)
-
-
-def _check_choices(config: Any) -> None:
-  """Requires every field annotated `Literal` to hold one of its values."""
-  for name, annotation in get_type_hints(type(config)).items():
-    choices = get_args(annotation)
-    if choices and all(isinstance(choice, str) for choice in choices):
-      _require(
-        getattr(config, name) in choices,
-        name,
-        repr(getattr(config, name)),
-        "one of " + ", ".join(choices),
-      )
 
 
 def _check_names(what: str, given: Iterable[str], expected: list[str]) -> None:
@@ -58,58 +64,82 @@ def _check_names(what: str, given: Iterable[str], expected: list[str]) -> None:
     )
 
 
-def _check_types(config: Any) -> None:
-  """Requires every field to have the type of its default."""
-  for field in dataclasses.fields(config):
-    value, default = getattr(config, field.name), field.default
-    if isinstance(default, tuple):
-      _require(
-        isinstance(value, tuple) and all(type(v) is int for v in value),
-        field.name, value, "a tuple of integers",
-      )  # fmt: skip
-    elif type(default) is float:
-      _require(type(value) in (int, float), field.name, repr(value), "a number")
-    else:
-      kind = type(default)
-      _require(
-        type(value) is kind, field.name, repr(value), f"of type {kind.__name__}"
-      )
+def _check_type(name: str, value: Any, default: Any) -> None:
+  """Requires the type of the default."""
+  if isinstance(default, tuple):
+    _require(
+      isinstance(value, tuple) and all(type(v) is int for v in value),
+      name, value, "a tuple of integers",
+    )  # fmt: skip
+  elif type(default) is float:
+    _require(type(value) in (int, float), name, repr(value), "a number")
+  else:
+    kind = type(default)
+    _require(type(value) is kind, name, repr(value), f"of type {kind.__name__}")
 
 
-def _check_finite(config: Any) -> None:
-  """Requires numbers that TensorFlow can hold."""
-  for field in dataclasses.fields(config):
-    value = getattr(config, field.name)
-    for entry in value if isinstance(value, tuple) else (value,):
-      if isinstance(entry, float):
-        fits = abs(entry) <= _LARGEST_FLOAT
-        _require(fits, field.name, value, "a finite number of 32 bits")
-      elif isinstance(entry, int):
-        _require(abs(entry) < 2**31, field.name, value, "less than 2^31")
+def _check_number(
+  name: str, value: Any, number: Any, within: _Range | None
+) -> None:
+  """Requires a number that TensorFlow can hold, and within its range.
+
+  Args:
+    name: of the field.
+    value: of the field.
+    number: the value, or one of its entries.
+    within: its range; None: any.
+  """
+  if isinstance(number, float):
+    fits = abs(number) <= _LARGEST_FLOAT
+    _require(fits, name, value, "a finite number of 32 bits")
+  elif isinstance(number, int):
+    _require(abs(number) < 2**31, name, value, "less than 2^31")
+  if within is not None:
+    _require(within.holds(number), name, value, within.expected)
+
+
+class _Checked:
+  """A part of the configuration whose fields say what they must be."""
+
+  def __post_init__(self):
+    annotations = get_type_hints(type(self))
+    for field in dataclasses.fields(self):  # type: ignore[arg-type]
+      name, value = field.name, getattr(self, field.name)
+      _check_type(name, value, field.default)
+      choices = get_args(annotations[name])
+      if choices and all(isinstance(choice, str) for choice in choices):
+        expected = "one of " + ", ".join(choices)
+        _require(value in choices, name, repr(value), expected)
+      for number in value if isinstance(value, tuple) else (value,):
+        _check_number(name, value, number, field.metadata["within"])
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(_Checked):
   """The shape of the model. Sizes are in pixels or units."""
 
   image_size: tuple[int, ...] = _field(
     (50, 50), "height and width of the images, pixels (code)"
   )
-  num_steps: int = _field(3, "N, the most objects in an image (code)")
+  num_steps: int = _field(
+    3, "N, the most objects in an image (code)", _AT_LEAST_1
+  )
   glimpse_size: tuple[int, ...] = _field(
     (20, 20), "height and width of a glimpse, pixels (code)"
   )
-  what_size: int = _field(50, "Z, the size of z_what (code)")
+  what_size: int = _field(50, "Z, the size of z_what (code)", _AT_LEAST_1)
   hidden_sizes: tuple[int, ...] = _field(
-    (256, 256), "hidden layers of every MLP, ELU between (post)"
+    (256, 256), "hidden layers of every MLP, ELU between (post)", _AT_LEAST_1
   )
   presence_hidden_sizes: tuple[int, ...] = _field(
-    (256, 256), "hidden layers of the presence head (post; code: 128,64)"
+    (256, 256),
+    "hidden layers of the presence head (post; code: 128,64)",
+    _AT_LEAST_1,
   )
   baseline_hidden_sizes: tuple[int, ...] = _field(
-    (256, 128), "hidden layers of the neural baseline (post)"
+    (256, 128), "hidden layers of the neural baseline (post)", _AT_LEAST_1
   )
-  lstm_size: int = _field(256, "units of the LSTM (post)")
+  lstm_size: int = _field(256, "units of the LSTM (post)", _AT_LEAST_1)
   latent_feedback: bool = _field(
     True,
     "feed z_what, z_where and z_pres of a step to the next one (post; the"
@@ -134,29 +164,21 @@ class ModelConfig:
     "added to the raw scale of q(z_where) before softplus, with"
     " where_init=code (code)",
   )
-  what_scale_bias: float = _field(
-    0.5, "added to the raw scale of q(z_what) before softplus (code)"
-  )
   presence_bias: float = _field(
     0.75, "added to the logit of every presence probability (code)"
-  )
-  presence_bound: float = _field(
-    0.0,
-    "B: logits of presence below -B are compressed to stay above -2 B (ours,"
-    " for small digits; the default has training's presence_limit instead); 0:"
-    " they are not (code)",
   )
   decoder_init_scale: float = _field(
     1.0,
     "the decoder's initial output is multiplied by this, by way of the last"
     " layer's weights (code)",
+    _NOT_NEGATIVE,
     before=1.0,
   )
   canvas_multiplier: float = _field(
     0.5, "the sum of the painted objects is multiplied by this (code)"
   )
   output_std: float = _field(
-    0.3, "standard deviation of a pixel given the canvas (post)"
+    0.3, "standard deviation of a pixel given the canvas (post)", _DEVIATION
   )
 
   @property
@@ -165,22 +187,13 @@ class ModelConfig:
     return 4 if self.where_parametrization == "4d" else 3
 
   def __post_init__(self):
-    _check_types(self)
-    _check_choices(self)
-    _check_finite(self)
+    super().__post_init__()
     for name in ("image_size", "glimpse_size"):
       value = getattr(self, name)
       _require(
         len(value) == 2 and all(size >= 2 for size in value),
         name, value, "a height and a width of at least 2",
       )  # fmt: skip
-    _check(
-      self,
-      "at least 1",
-      lambda v: v >= 1,
-      *("num_steps", "what_size", "lstm_size"),
-      *("hidden_sizes", "presence_hidden_sizes", "baseline_hidden_sizes"),
-    )
     _require(
       len(self.hidden_sizes) > 0,
       "hidden_sizes", self.hidden_sizes, "at least one layer",
@@ -192,14 +205,6 @@ class ModelConfig:
       "glimpse_size",
       self.glimpse_size,
       f"no more than the image's {self.image_size}",
-    )
-    # Its square, and what that divides, can then be told from 0 and infinity.
-    _check(self, "in [1e-15, 1e15]", lambda v: 1e-15 <= v <= 1e15, "output_std")
-    _check(
-      self,
-      "at least 0",
-      lambda v: v >= 0,
-      *("presence_bound", "decoder_init_scale"),
     )
     _require(
       self.where_init == "code" or self.where_squash != "locations",
@@ -215,7 +220,7 @@ class ModelConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class PriorConfig:
+class PriorConfig(_Checked):
   """Priors on z_where and on the number of steps; z_what has N(0, 1)."""
 
   where_scale_prior_mean_initial: float = _field(
@@ -227,6 +232,7 @@ class PriorConfig:
     0.15,
     "standard deviation of the prior on the scales of z_where at the start"
     " (ours; post: 1)",
+    _POSITIVE,
   )
   where_scale_prior_mean: float = _field(
     0.0,
@@ -237,43 +243,41 @@ class PriorConfig:
     1.0,
     "standard deviation of the prior on the scales of z_where once it is"
     " annealed (post, of squashed scales)",
+    _POSITIVE,
   )
   where_scale_prior_hold: int = _field(
     1_000,
     "iterations before the prior on the scales of z_where begins to change"
     " (ours)",
+    _NOT_NEGATIVE,
   )
   where_scale_prior_anneal: int = _field(
     3_000,
     "iterations over which the prior on the scales of z_where changes (ours)",
-  )
-  where_shift_prior_mean: float = _field(
-    0.0, "mean of the Gaussian prior on the shifts of z_where (post)"
-  )
-  where_shift_prior_std: float = _field(
-    1.0, "standard deviation of the prior on the shifts of z_where (post)"
+    _NOT_NEGATIVE,
   )
   steps_prior_initial: float = _field(
     1e-5,
     "success probability of the geometric prior at the start (ours: that of"
     " the end; post: close to 1)",
+    _PROBABILITY,
   )
   steps_prior_final: float = _field(
-    1e-5, "success probability of the geometric prior at the end (post)"
-  )
-  steps_prior_schedule: Literal["exponential", "linear"] = _field(
-    "exponential",
-    "how the success probability of the geometric prior changes (code)",
+    1e-5,
+    "success probability of the geometric prior at the end (post)",
+    _PROBABILITY,
   )
   steps_prior_hold: int = _field(
     0,
     "iterations before the success probability begins to change (ours; code:"
     " 1000)",
+    _NOT_NEGATIVE,
   )
   steps_prior_anneal: int = _field(
     0,
     "iterations over which the success probability changes (ours; post:"
     " 100,000)",
+    _NOT_NEGATIVE,
   )
   steps_prior_normalize: bool = _field(
     True,
@@ -281,28 +285,9 @@ class PriorConfig:
     " does not, which moves the ELBO but no gradient)",
   )
 
-  def __post_init__(self):
-    _check_types(self)
-    _check_choices(self)
-    _check_finite(self)
-    stds = (
-      "where_scale_prior_std_initial",
-      "where_scale_prior_std",
-      "where_shift_prior_std",
-    )
-    _check(self, "more than 0", lambda v: v > 0, *stds)
-    probabilities = ("steps_prior_initial", "steps_prior_final")
-    # Smaller numbers have no logarithm where float64 has no subnormals.
-    _check(self, "in [1e-300, 1]", lambda v: 1e-300 <= v <= 1, *probabilities)
-    iterations = (
-      *("where_scale_prior_hold", "where_scale_prior_anneal"),
-      *("steps_prior_hold", "steps_prior_anneal"),
-    )
-    _check(self, "at least 0", lambda v: v >= 0, *iterations)
-
 
 @dataclasses.dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(_Checked):
   """How the model is trained."""
 
   estimator: str = _field(
@@ -316,28 +301,33 @@ class TrainingConfig:
     0,
     "K, samples of (z, n) for each image in a batch; 0: 5 for vimco, whose"
     " bound is that of K samples, and 1 for all others (ours)",
+    _NOT_NEGATIVE,
     before=0,
   )
-  batch_size: int = _field(64, "images in a batch (code)")
+  batch_size: int = _field(64, "images in a batch (code)", _AT_LEAST_1)
   learning_rate: float = _field(
-    5e-5, "learning rate of the model at the start (ours; code: 1e-4)"
+    5e-5,
+    "learning rate of the model at the start (ours; code: 1e-4)",
+    _POSITIVE,
   )
   learning_rate_final_ratio: float = _field(
     0.1,
     "both learning rates at the end over those at the start, from which they"
     " fall exponentially (ours; code: 1)",
+    _POSITIVE,
     before=1.0,
   )
   learning_rate_hold: int = _field(
     60_000,
     "iterations before the learning rates begin to fall (ours)",
+    _NOT_NEGATIVE,
     before=0,
   )
   learning_rate_anneal: int = _field(
-    40_000, "iterations over which the learning rates fall (ours)", before=0
-  )
-  baseline_learning_rate_ratio: float = _field(
-    10.0, "the baseline's learning rate over the model's (post)"
+    40_000,
+    "iterations over which the learning rates fall (ours)",
+    _NOT_NEGATIVE,
+    before=0,
   )
   normalize_signal: bool = _field(
     False,
@@ -346,36 +336,28 @@ class TrainingConfig:
     " with a baseline (NVIL; ours, the post: no)",
     before=False,
   )
-  relaxation_temperature: float = _field(
-    1.0,
-    "temperature of the relaxed presence, with estimator=relaxed (ours, as"
-    " aakhundov)",
-    before=1.0,
-  )
-  rmsprop_decay: float = _field(
-    0.9, "decay of RMSProp's two moving averages (code)"
-  )
-  rmsprop_momentum: float = _field(0.9, "momentum of RMSProp's updates (code)")
-  rmsprop_epsilon: float = _field(
-    1e-10, "what RMSProp adds to the gradient's variance (code)"
-  )
   presence_warmup: int = _field(
     0,
     "iterations in which every presence probability is that of"
     " presence_floor_coin, while the decoder learns to paint (code)",
+    _NOT_NEGATIVE,
   )
   presence_floor_initial: float = _field(
     0.3,
     "weight at the start of the coin that each presence probability is mixed"
     " with (ours; code: 1e-3 throughout)",
+    _WEIGHT,
   )
   presence_floor_final: float = _field(
     1e-3,
     "weight at the end of the coin that each presence probability is mixed with"
     " (code)",
+    _WEIGHT,
   )
   presence_floor_anneal: int = _field(
-    3_000, "iterations over which the coin's weight falls linearly (ours)"
+    3_000,
+    "iterations over which the coin's weight falls linearly (ours)",
+    _NOT_NEGATIVE,
   )
   presence_floor_coin: Literal["fair", "uniform"] = _field(
     "fair",
@@ -390,34 +372,31 @@ class TrainingConfig:
     " loss it reports, for each presence whose logit, before exploration, is"
     " beyond L or -L, so that its gradient does not vanish (ours); 0: nothing"
     " is (code)",
+    _NOT_NEGATIVE,
     before=0.0,
   )
-  seed: int = _field(0, "seed of weights, noise and order of the images")
-
-  def __post_init__(self):
-    _check_types(self)
-    _check_choices(self)
-    _check_finite(self)
-    _check(self, "at least 1", lambda v: v >= 1, "batch_size")
-    positive = (
-      *("learning_rate", "baseline_learning_rate_ratio"),
-      *("learning_rate_final_ratio", "rmsprop_epsilon"),
-      "relaxation_temperature",
-    )
-    _check(self, "more than 0", lambda v: v > 0, *positive)
-    _check(self, "in (0, 1)", lambda v: 0 < v < 1, "rmsprop_decay")
-    _check(self, "in [0, 1)", lambda v: 0 <= v < 1, "rmsprop_momentum")
-    floors = ("presence_floor_initial", "presence_floor_final")
-    _check(self, "in [0, 1)", lambda v: 0 <= v < 1, *floors)
-    not_negative = (
-      *("num_samples", "learning_rate_hold", "learning_rate_anneal"),
-      *("presence_warmup", "presence_floor_anneal", "presence_limit", "seed"),
-    )
-    _check(self, "at least 0", lambda v: v >= 0, *not_negative)
+  seed: int = _field(
+    0, "seed of weights, noise and order of the images", _NOT_NEGATIVE
+  )
 
 
 # Settings that older runs have, by part, with the value that has become fixed.
-_FIXED = {"training": {"baseline_scale": 1.0}}
+_FIXED: dict[str, dict[str, Any]] = {
+  "model": {"presence_bound": 0.0, "what_scale_bias": 0.5},
+  "prior": {
+    "where_shift_prior_mean": 0.0,
+    "where_shift_prior_std": 1.0,
+    "steps_prior_schedule": "exponential",
+  },
+  "training": {
+    "baseline_learning_rate_ratio": 10.0,
+    "baseline_scale": 1.0,
+    "relaxation_temperature": 1.0,
+    "rmsprop_decay": 0.9,
+    "rmsprop_epsilon": 1e-10,
+    "rmsprop_momentum": 0.9,
+  },
+}
 
 
 @dataclasses.dataclass(frozen=True)

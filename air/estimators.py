@@ -23,6 +23,9 @@ from air import config as config_lib
 from air import likelihood
 from air.outputs import AIROutput, ElboTerms
 
+# Of the relaxed presence, as aakhundov's.
+RELAXATION_TEMPERATURE = 1.0
+
 
 class Context(NamedTuple):
   """What an estimator may use.
@@ -184,9 +187,7 @@ def relaxed(context: Context) -> Objective:
   output, config = context.output, context.config
   u = output.presence_noise
   distance = output.presence_logits - tf.math.log(u / (1.0 - u))  # [B, T]
-  log_presence = tf.math.log_sigmoid(
-    distance / config.training.relaxation_temperature
-  )
+  log_presence = tf.math.log_sigmoid(distance / RELAXATION_TEMPERATURE)
   weights = tf.exp(tf.math.cumsum(log_presence, axis=-1))  # [B, T]
   objects = output.canvases[1:] - output.canvases[:-1]  # [T, B, H, W]
   canvas = tf.einsum("bt,tbhw->bhw", weights, objects)

@@ -177,9 +177,7 @@ class AIRModel(snt.Module):
         raw_presence_logits
       )
     presence_logits = prior.mix_with_coin(
-      prior.compress_below(
-        raw_presence_logits, self.config.model.presence_bound
-      ),
+      raw_presence_logits,
       presence_floor,
       prior.coins(
         self.config.training.presence_floor_coin, self.config.model.num_steps

@@ -28,12 +28,12 @@ class RMSProp(snt.Module):
     self,
     variables: Sequence[tf.Variable],
     learning_rate: float,
-    decay: float,
-    momentum: float,
-    epsilon: float,
+    decay: float = 0.9,
+    momentum: float = 0.9,
+    epsilon: float = 1e-10,
     name: str | None = None,
   ):
-    """Makes the optimizer and its slots.
+    """Makes the optimizer and its slots. The defaults are the code's.
 
     Args:
       variables: to be trained.

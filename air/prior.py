@@ -18,8 +18,6 @@ from air import config as config_lib
 # Logarithms are floored here: far below the smallest float32 (e^-103), so that
 # no probability changes, and finite, so that 0 * log 0 and its gradient are.
 _LOG_ZERO = -1e4
-# Compression leaves nothing of what is below, and its products do not overflow.
-_LOWEST_LOGIT = -1e30
 
 
 class Priors(NamedTuple):
@@ -207,7 +205,7 @@ def where_prior(
     + math.log(config.where_scale_prior_std) * fraction
   )
   scale = (mean, std)
-  shift = (config.where_shift_prior_mean, config.where_shift_prior_std)
+  shift = (0.0, 1.0)  # (post)
   means, stds = zip(
     *(
       [scale, shift, scale, shift] if where_size == 4 else [scale, shift, shift]
@@ -223,8 +221,9 @@ def log_success_probability(
   """Returns log s, the annealed success probability of the geometric prior.
 
   From `steps_prior_initial`, held for `steps_prior_hold` iterations, to
-  `steps_prior_final` over the next `steps_prior_anneal`, then constant. (The
-  post: from close to 1 to 1e-5 or 1e-10 over 100k iterations.)
+  `steps_prior_final` over the next `steps_prior_anneal`, exponentially (code),
+  then constant. (The post: from close to 1 to 1e-5 or 1e-10 over 100k
+  iterations.)
 
   Args:
     config: the schedule.
@@ -237,10 +236,8 @@ def log_success_probability(
     iteration, config.steps_prior_hold, config.steps_prior_anneal
   )
   initial, final = config.steps_prior_initial, config.steps_prior_final
-  if config.steps_prior_schedule == "exponential":
-    log_initial, log_final = math.log(initial), math.log(final)
-    return log_initial + (log_final - log_initial) * fraction
-  return tf.math.log(initial * (1.0 - fraction) + final * fraction)
+  log_initial, log_final = math.log(initial), math.log(final)
+  return log_initial + (log_final - log_initial) * fraction
 
 
 def geometric_log_probs(
@@ -265,25 +262,6 @@ def geometric_log_probs(
     failure = tf.maximum(-tf.math.expm1(log_success), 1e-15)
     log_probs = tf.math.log(failure) + log_powers
   return tf.cast(log_probs, tf.float32)
-
-
-def compress_below(logits: tf.Tensor, bound: float) -> tf.Tensor:
-  """Returns logits compressed to stay above -2 B, changed only below -B.
-
-  There -B - u becomes -B - B u / (B + u), whose gradient falls as 1 / u^2,
-  where that of a sigmoid falls exponentially: a presence probability that
-  training has driven far down, while there was nothing worth painting yet, can
-  come up again.
-
-  Args:
-    logits: any shape.
-    bound: B, at least 0; 0: nothing is changed.
-  """
-  if not bound:
-    return logits
-  logits = tf.maximum(logits, _LOWEST_LOGIT)
-  excess = tf.nn.relu(-logits - bound)
-  return tf.maximum(logits, -bound) - bound * excess / (bound + excess)
 
 
 def excess_penalty(logits: tf.Tensor, limit: float) -> tf.Tensor:

@@ -14,6 +14,8 @@ from air.model import AIRModel, as_floats
 from air.optimizers import RMSProp
 from air.storage import memory
 
+# The baseline's learning rate over the model's (post).
+BASELINE_RATE_RATIO = 10.0
 # Streams of random numbers, the second entry of a seed (0: the weights).
 _NOISE_STREAM = 1
 _ORDER_STREAM = 2
@@ -97,19 +99,10 @@ class Trainer(tf.Module):
     self.model = AIRModel(config)
     self._check_memory(images.shape[1:])
 
-    def rmsprop(variables, learning_rate):
-      return RMSProp(
-        variables,
-        learning_rate,
-        training.rmsprop_decay,
-        training.rmsprop_momentum,
-        training.rmsprop_epsilon,
-      )
-
-    self.optimizer = rmsprop(self.model.model_variables, training.learning_rate)
-    self.baseline_optimizer = rmsprop(
+    self.optimizer = RMSProp(self.model.model_variables, training.learning_rate)
+    self.baseline_optimizer = RMSProp(
       self.model.baseline_variables,
-      training.learning_rate * training.baseline_learning_rate_ratio,
+      training.learning_rate * BASELINE_RATE_RATIO,
     )
     self.iteration = tf.Variable(0, trainable=False, dtype=tf.int64)
     self._images = images

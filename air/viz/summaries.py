@@ -19,7 +19,7 @@ from tensorboard.util import tensor_util
 
 from air.evaluation import ImageMetrics
 from air.storage import files
-from air.training import Trainer, rate_factor
+from air.training import BASELINE_RATE_RATIO, Trainer, rate_factor
 
 EVENT_FILES = "events.out.tfevents.*"
 
@@ -219,8 +219,7 @@ def schedule_scalars(trainer: Trainer) -> dict[str, float]:
     "presence_floor": float(trainer.model.presence_floor(iteration)),
   }
   if trainer.model.baseline is not None:
-    ratio = training.baseline_learning_rate_ratio
-    scalars["learning_rate/baseline"] = rate * ratio
+    scalars["learning_rate/baseline"] = rate * BASELINE_RATE_RATIO
   return scalars
 
 

@@ -102,7 +102,6 @@ def test_scales_start_at_their_bias(head, parametrization):
     where_squash="locations",
     where_parametrization=parametrization,
     where_scale_bias=-1.0,
-    what_scale_bias=2.0,
   )
   state = cell.initial_state(images)
   cell(step_of(step_noise, 0), state)
@@ -110,7 +109,7 @@ def test_scales_start_at_their_bias(head, parametrization):
     variable.assign(tf.zeros_like(variable))
   output, _ = cell(step_of(step_noise, 0), state)
   scale = getattr(output, f"{head}_scale")
-  bias = {"where": -1.0, "what": 2.0}[head]
+  bias = {"where": -1.0, "what": 0.5}[head]
   np.testing.assert_allclose(
     scale, np.full(scale.shape, np.log1p(np.exp(bias))), rtol=1e-6
   )

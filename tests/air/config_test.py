@@ -50,7 +50,6 @@ REFUSED = [
   (ModelConfig, "where_squash", None),
   (ModelConfig, "where_scale_bias", -2.0),  # with where_init=prior
   (ModelConfig, "output_std", 0.0),
-  (ModelConfig, "presence_bound", -1.0),
   (ModelConfig, "decoder_init_scale", -1.0),
   (TrainingConfig, "presence_warmup", -1),
   (ModelConfig, "output_std", -0.3),
@@ -62,7 +61,6 @@ REFUSED = [
     for name in (
       "where_scale_prior_std_initial",
       "where_scale_prior_std",
-      "where_shift_prior_std",
     )
     for value in (0.0, -1.0)
   ],
@@ -71,26 +69,17 @@ REFUSED = [
     for name in ("steps_prior_initial", "steps_prior_final")
     for value in (0.0, -0.1, 1.0 + 1e-9)
   ],
-  (PriorConfig, "steps_prior_schedule", "cosine"),
   (PriorConfig, "steps_prior_hold", -1),
   (PriorConfig, "steps_prior_anneal", -1),
-  (TrainingConfig, "rmsprop_decay", 0.0),
   (TrainingConfig, "batch_size", 0),
   *[
     (TrainingConfig, name, value)
-    for name in (
-      "learning_rate",
-      "baseline_learning_rate_ratio",
-      "relaxation_temperature",
-      "rmsprop_epsilon",
-    )
+    for name in ("learning_rate", "learning_rate_final_ratio")
     for value in (0.0, -1e-4)
   ],
   *[
     (TrainingConfig, name, value)
     for name in (
-      "rmsprop_decay",
-      "rmsprop_momentum",
       "presence_floor_initial",
       "presence_floor_final",
     )
@@ -122,9 +111,7 @@ ACCEPTED = [
   (ModelConfig, "presence_bias", -3.0),
   (PriorConfig, "steps_prior_initial", 1.0 - 1e-15),
   (PriorConfig, "steps_prior_final", 1.0),
-  (PriorConfig, "steps_prior_schedule", "linear"),
   (PriorConfig, "steps_prior_anneal", 0),
-  (TrainingConfig, "rmsprop_momentum", 0.0),
   (TrainingConfig, "presence_floor_initial", 0.0),
   (TrainingConfig, "presence_floor_anneal", 0),
   (TrainingConfig, "seed", 2**31 - 1),
@@ -191,7 +178,6 @@ def changed_config():
     "where_parametrization": "3d",
     "where_squash": "none",
     "where_init": "code",
-    "steps_prior_schedule": "linear",
     "presence_floor_coin": "uniform",
     "estimator": "reinforce",
   }
@@ -248,6 +234,8 @@ def test_from_dict_of_a_run_older_than_a_field(part, field, before):
 def test_from_dict_of_a_run_that_chose_what_is_fixed_by_now():
   values = dataclasses.asdict(AIRConfig())
   values["training"]["baseline_scale"] = 1.0
+  values["model"]["presence_bound"] = 0.0
+  values["prior"]["steps_prior_schedule"] = "exponential"
   assert AIRConfig.from_dict(values) == AIRConfig()
   values["training"]["baseline_scale"] = 100.0
   with pytest.raises(ConfigError, match=r"^training .*baseline_scale$"):

@@ -337,7 +337,7 @@ def relaxed_loss(model, images, step_noise):
 )
 def test_gradients_of_the_relaxed_objective_by_finite_differences(modules):
   """Of what moves no window: there, interpolation has kinks."""
-  model = make_model("relaxed", feedback=False, relaxation_temperature=0.7)
+  model = make_model("relaxed", feedback=False)
   images, step_noise = make_inputs(model)
   variables = [
     v for v in model.model_variables if any(m in v.name for m in modules)
@@ -356,8 +356,9 @@ def test_gradients_of_the_relaxed_objective_by_finite_differences(modules):
   assert slope == pytest.approx(norm, rel=1e-2)
 
 
-def test_the_relaxed_error_by_hand():
-  model = make_model("relaxed", relaxation_temperature=0.7)
+def test_the_relaxed_error_by_hand(monkeypatch):
+  monkeypatch.setattr(estimators, "RELAXATION_TEMPERATURE", 0.7)
+  model = make_model("relaxed")
   images, step_noise = make_inputs(model)
   output = model(images, step_noise, 0.2)
   logits, u = output.presence_logits.numpy(), output.presence_noise.numpy()
@@ -379,8 +380,11 @@ def test_the_relaxed_error_by_hand():
   )
 
 
-def test_at_low_temperature_the_relaxed_error_is_that_of_the_sample():
-  model = make_model("relaxed", relaxation_temperature=1e-4)
+def test_at_low_temperature_the_relaxed_error_is_that_of_the_sample(
+  monkeypatch,
+):
+  monkeypatch.setattr(estimators, "RELAXATION_TEMPERATURE", 1e-4)
+  model = make_model("relaxed")
   images, step_noise = make_inputs(model)
   output = model(images, step_noise, 0.2)
   terms = model.elbo_terms(output, model.priors(0))

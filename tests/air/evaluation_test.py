@@ -63,8 +63,7 @@ def kl_normal(mean, std, prior_mean, prior_std):
 
 def where_prior(config):
   mean, std = config.where_scale_prior_mean, config.where_scale_prior_std
-  shift, shift_std = config.where_shift_prior_mean, config.where_shift_prior_std
-  return np.array([mean, shift] * 2), np.array([std, shift_std] * 2)
+  return np.array([mean, 0.0] * 2), np.array([std, 1.0] * 2)
 
 
 def posterior_of_n(output):

@@ -115,16 +115,9 @@ def test_number_of_steps(kind, low, high):
   run()
 
 
-@pytest.mark.parametrize("bound", [0.0, 1e-3, 5.0, 1e6])
-def test_presence_as_the_model_has_it(bound):
-  """Compressed, and mixed with a coin."""
-
+def test_presence_mixed_with_a_coin():
   def mixed(logits, floor):
-    compressed = prior.compress_below(logits, bound)
-    return {
-      "compressed": compressed,
-      "mixed": prior.mix_with_coin(compressed, tf.stop_gradient(floor), 0.5),
-    }
+    return {"mixed": prior.mix_with_coin(logits, tf.stop_gradient(floor), 0.5)}
 
   of_logits = differentiated(mixed)
 
@@ -136,13 +129,10 @@ def test_presence_as_the_model_has_it(bound):
     assert np.all(presence >= 0.5 * floor * (1 - 1e-5))
     assert np.all(presence <= 1.0 - 0.5 * floor * (1 - 1e-5) + 1e-6)
     assert np.all(np.diff(presence) >= -1e-5)
-    if bound:
-      assert np.all(values["compressed"] >= -2.0 * bound * (1 + 1e-6))
 
   run()
 
 
-@pytest.mark.parametrize("schedule", ["exponential", "linear"])
 @check(60)
 @hypothesis.given(
   initial=st.floats(1e-300, 1.0),
@@ -150,13 +140,10 @@ def test_presence_as_the_model_has_it(bound):
   iteration=st.one_of(st.integers(0, 1_000), st.integers(0, 2**62)),
   max_steps=st.integers(1, 8),
 )
-def test_prior_of_the_number_of_steps(
-  schedule, initial, final, iteration, max_steps
-):
+def test_prior_of_the_number_of_steps(initial, final, iteration, max_steps):
   config = PriorConfig(
     steps_prior_initial=initial,
     steps_prior_final=final,
-    steps_prior_schedule=schedule,
     steps_prior_anneal=1_000,
   )
   log_success = prior.log_success_probability(
@@ -248,7 +235,7 @@ def test_likelihood(std):
 
 def context(logits, floor, log_likelihoods, kl, baseline, u, num_steps):
   """What an estimator gets: two samples of each of two images."""
-  logits = prior.mix_with_coin(prior.compress_below(logits, 5.0), floor, 0.5)
+  logits = prior.mix_with_coin(logits, floor, 0.5)
   posterior = prior.NumStepsDistribution(logits=logits)
   log_prior = prior.geometric_log_probs(
     tf.constant(math.log(1e-5), tf.float64), _T

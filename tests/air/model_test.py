@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from air import config as config_lib
 from air import estimators
-from air import prior as prior_lib
 from air.model import AIRModel
 
 
@@ -162,9 +161,7 @@ def test_presence_limit_adds_the_excess_of_the_raw_logits_to_the_loss(
     training = config_lib.TrainingConfig(
       estimator=estimator, presence_limit=limit
     )
-    model = make_model(
-      training=training, presence_bias=bias, presence_bound=1.0
-    )
+    model = make_model(training=training, presence_bias=bias)
     output = run(model, batch=10, floor=0.3)
     terms = model.elbo_terms(output, model.priors(0))
     return model.objective(output, terms).loss, output.raw_presence_logits
@@ -179,30 +176,16 @@ def test_presence_limit_adds_the_excess_of_the_raw_logits_to_the_loss(
   assert float(with_limit - loss) == pytest.approx(expected, rel=1e-3)
 
 
-def test_presence_bound_compresses_the_logits_of_the_head():
-  free = run(make_model(presence_bias=-9.0, presence_bound=0.0))
-  assert np.max(free.presence_logits) < -5.0
-  bound = run(make_model(presence_bias=-9.0, presence_bound=3.0))
-  np.testing.assert_allclose(
-    bound.presence_logits,
-    prior_lib.compress_below(free.presence_logits, 3.0),
-    rtol=1e-6,
-  )
-  assert np.min(bound.presence_logits) > -6.0
-
-
 @pytest.mark.parametrize("parametrization", ["4d", "3d"])
 def test_where_prior_of_scales_and_shifts(parametrization):
   prior = config_lib.PriorConfig(
     where_scale_prior_mean=-1.5,
     where_scale_prior_std=0.2,
-    where_shift_prior_mean=0.1,
-    where_shift_prior_std=0.9,
   )
   model = make_model(prior, where_parametrization=parametrization)
   size = 4 if parametrization == "4d" else 3
   scales = [0, 2] if size == 4 else [0]
-  expected = np.array([[0.1, 0.9]] * size)
+  expected = np.array([[0.0, 1.0]] * size)
   expected[scales] = [-1.5, 0.2]
   where_prior = model.final_priors().where
   np.testing.assert_allclose(where_prior.loc, expected[:, 0], rtol=1e-6)
@@ -241,8 +224,6 @@ def test_q_of_where_starts_at_its_prior(parametrization):
   prior = config_lib.PriorConfig(
     where_scale_prior_mean_initial=-1.2,
     where_scale_prior_std_initial=0.2,
-    where_shift_prior_mean=0.3,
-    where_shift_prior_std=0.7,
   )
   model = make_model(prior, where_parametrization=parametrization)
   for variable in model.cell.where_head.trainable_variables:

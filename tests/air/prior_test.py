@@ -292,34 +292,20 @@ SCHEDULE = {
 
 
 class TestLogSuccessProbability:
-  @pytest.mark.parametrize("schedule", ["exponential", "linear"])
-  def test_held_at_first_and_constant_at_last(self, schedule):
-    values = {**SCHEDULE, "steps_prior_schedule": schedule}
+  def test_held_at_first_and_constant_at_last(self):
     for iteration in (0, 50, 100):
-      assert log_success(iteration, **values) == pytest.approx(np.log(0.9))
+      assert log_success(iteration, **SCHEDULE) == pytest.approx(np.log(0.9))
     for iteration in (500, 501, 10**9):
-      assert log_success(iteration, **values) == pytest.approx(np.log(1e-5))
+      assert log_success(iteration, **SCHEDULE) == pytest.approx(np.log(1e-5))
 
   @pytest.mark.parametrize("iteration", [101, 200, 300, 499])
-  def test_exponential_is_linear_in_the_logarithm(self, iteration):
+  def test_is_linear_in_the_logarithm(self, iteration):
     fraction = (iteration - 100) / 400
     expected = (1.0 - fraction) * np.log(0.9) + fraction * np.log(1e-5)
     assert log_success(iteration, **SCHEDULE) == pytest.approx(expected)
 
-  @pytest.mark.parametrize("iteration", [101, 200, 300, 499])
-  def test_linear(self, iteration):
-    fraction = (iteration - 100) / 400
-    expected = np.log((1.0 - fraction) * 0.9 + fraction * 1e-5)
-    values = {**SCHEDULE, "steps_prior_schedule": "linear"}
-    assert log_success(iteration, **values) == pytest.approx(expected)
-
-  @pytest.mark.parametrize("schedule", ["exponential", "linear"])
-  def test_without_annealing_it_jumps_after_the_hold(self, schedule):
-    values = {
-      **SCHEDULE,
-      "steps_prior_anneal": 0,
-      "steps_prior_schedule": schedule,
-    }
+  def test_without_annealing_it_jumps_after_the_hold(self):
+    values = {**SCHEDULE, "steps_prior_anneal": 0}
     assert log_success(99, **values) == pytest.approx(np.log(0.9))
     assert log_success(100, **values) == pytest.approx(np.log(1e-5))
 
@@ -331,9 +317,7 @@ class TestLogSuccessProbability:
     assert value < 0.0
     assert log_success(0, steps_prior_initial=1.0, **values) == 0.0
 
-  def test_near_one_the_exponential_schedule_keeps_its_relative_precision(
-    self,
-  ):
+  def test_near_one_it_keeps_its_relative_precision(self):
     initial, final = 1.0 - 1e-15, 1.0 - 1e-12
     value = log_success(
       500,
@@ -344,12 +328,9 @@ class TestLogSuccessProbability:
     expected = 0.5 * (math.log(initial) + math.log(final))
     assert value == pytest.approx(expected, rel=1e-12, abs=0.0)
 
-  @pytest.mark.parametrize("schedule", ["exponential", "linear"])
   @pytest.mark.parametrize("final", [1e-10, 1e-15, 1e-30, 1e-300])
-  def test_reaches_a_tiny_final_probability(self, schedule, final):
-    value = log_success(
-      10**6, steps_prior_final=final, steps_prior_schedule=schedule
-    )
+  def test_reaches_a_tiny_final_probability(self, final):
+    value = log_success(10**6, steps_prior_final=final)
     assert value == pytest.approx(np.log(final), rel=1e-6)
 
 
@@ -483,28 +464,3 @@ class TestExcessPenalty:
     np.testing.assert_allclose(
       tape.gradient(penalty, logits), [-2.0, 0.0, 0.0, 0.0, 6.0]
     )
-
-
-class TestCompressBelow:
-  def test_changes_nothing_above_or_without_a_bound(self):
-    logits = tf.linspace(-5.0, 50.0, 12)
-    np.testing.assert_array_equal(prior.compress_below(logits, 5.0), logits)
-    logits = tf.linspace(-50.0, 50.0, 12)
-    np.testing.assert_array_equal(prior.compress_below(logits, 0.0), logits)
-
-  def test_values_below(self):
-    logits = tf.constant([-6.0, -10.0, -100.0, -1e30])
-    expected = [-5.0 - 5.0 / 6.0, -7.5, -5.0 - 475.0 / 100.0, -10.0]
-    np.testing.assert_allclose(
-      prior.compress_below(logits, 5.0), expected, rtol=1e-6
-    )
-
-  @pytest.mark.parametrize("logit", [0.0, -4.99, -5.01, -20.0, -1e4])
-  def test_gradient(self, logit):
-    logits = tf.constant(logit)
-    with tf.GradientTape() as tape:
-      tape.watch(logits)
-      value = prior.compress_below(logits, 5.0)
-    excess = max(0.0, -logit - 5.0)
-    expected = (5.0 / (5.0 + excess)) ** 2
-    assert float(tape.gradient(value, logits)) == pytest.approx(expected, 1e-3)

@@ -180,9 +180,7 @@ def test_metrics_are_means_over_the_iterations(eagerly):
 
 
 def test_the_baseline_learns_at_its_own_rate(eagerly):
-  trainer = make_trainer(
-    estimator="reinforce", learning_rate=1e-4, baseline_learning_rate_ratio=10.0
-  )
+  trainer = make_trainer(estimator="reinforce", learning_rate=1e-4)
   model = trainer.model
   before = [v.numpy() for v in model.trainable_variables]
   names = [v.name for v in model.trainable_variables]
@@ -231,11 +229,11 @@ def test_compiling_changes_nothing():
 
 
 def test_next_gradients_are_those_of_the_next_iteration(eagerly):
-  trainer = make_trainer(rmsprop_decay=0.8, rmsprop_momentum=0.6)
+  trainer = make_trainer()
   trainer.train(2)
   metrics, gradients, _ = trainer.next_gradients()
   before = [m.numpy() for m in trainer.optimizer.mean]
-  decay = trainer.config.training.rmsprop_decay
+  decay = 0.9
   assert trainer.train(1).loss == pytest.approx(float(metrics.loss), rel=1e-5)
   for old, new, gradient in zip(
     before, trainer.optimizer.mean, gradients, strict=True

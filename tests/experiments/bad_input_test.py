@@ -285,7 +285,6 @@ CASES = {
       ("steps_prior_final", "1e-310"),
       ("steps_prior_initial", "1.5"),
       ("presence_floor_initial", "1"),
-      ("rmsprop_momentum", "1"),
       ("batch_size", "0"),
       ("batch_size", "1000"),
       ("normalize_signal", "true --estimator=vimco"),

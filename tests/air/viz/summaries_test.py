@@ -314,7 +314,6 @@ class TestOfATrainer:
       learning_rate_final_ratio=0.01,
       learning_rate_hold=200,
       learning_rate_anneal=400,
-      baseline_learning_rate_ratio=5.0,
       steps_prior_initial=1.0,
       steps_prior_final=1e-4,
       steps_prior_hold=100,
@@ -348,7 +347,7 @@ class TestOfATrainer:
       "presence_floor": floor,
     }
     if trainer.config.training.estimator == "reinforce":
-      expected["learning_rate/baseline"] = 5.0 * rate
+      expected["learning_rate/baseline"] = 10.0 * rate
     assert scalars == pytest.approx(expected, rel=1e-5)
 
   def test_every_gradient_has_a_tag_of_its_own(self, trainer, tmp_path):
