@@ -1,21 +1,21 @@
-"""Attend, Infer, Repeat (Eslami et al. 2016) in TensorFlow 2 and Sonnet 2."""
+"""Attend, Infer, Repeat (Eslami et al. 2016) in TensorFlow 2 and Sonnet 2.
 
-from air.api import TrainedModel, load
-from air.cell import AIRCell
-from air.config import (
-  AIRConfig,
-  ConfigError,
-  ModelConfig,
-  PriorConfig,
-  TrainingConfig,
-)
-from air.model import AIRModel
-from air.outputs import AIROutput
-from air.prior import NumStepsDistribution
-from air.scenes import Scenes
-from air.storage.checkpoints import CheckpointError
-from air.storage.inputs import InputError
-from air.storage.run_folder import RunError
+TensorFlow is imported once something that needs it is used.
+"""
+
+from etils import epy
+
+from air import tensorflow_import  # noqa: F401
+
+with epy.lazy_api_imports(globals()):
+  from air.api import TrainedModel, load
+  from air.cell import AIRCell
+  from air.config import AIRConfig, ModelConfig, PriorConfig, TrainingConfig
+  from air.errors import CheckpointError, ConfigError, InputError, RunError
+  from air.model import AIRModel
+  from air.outputs import AIROutput
+  from air.prior import NumStepsDistribution
+  from air.scenes import Scenes
 
 __all__ = [
   "AIRCell",

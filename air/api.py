@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from air import scenes
+from air.errors import InputError, RunError
 from air.evaluation import Evaluator
 from air.model import AIRModel
 from air.scenes import BATCH_SIZE, Scenes
@@ -29,22 +30,39 @@ class TrainedModel:
   Attributes:
     network: what was trained.
     iteration: of training, at which the model stands.
+    run_dir: the run's folder that it was read from, if it was.
   """
 
-  def __init__(self, network: AIRModel, iteration: int):
+  def __init__(
+    self,
+    network: AIRModel,
+    iteration: int,
+    run_dir: str | os.PathLike[str] | None = None,
+  ):
     """Makes it of a network; `air.load` reads one from a run's folder.
 
     Args:
       network: trained.
       iteration: of training, at which it stands.
+      run_dir: where it is from.
     """
     self.network = network
     self.iteration = iteration
+    self.run_dir = run_dir
     self._evaluator = Evaluator(network)
     # Nothing here needs AutoGraph, and without it tracing takes two thirds.
     function = functools.partial(tf.function, autograph=False)
     self._infer = function(functools.partial(scenes.infer, network))
     self._sample = function(functools.partial(scenes.sample, network))
+
+  def __repr__(self) -> str:
+    source = "" if self.run_dir is None else f"{os.fspath(self.run_dir)}, "
+    height, width = self.image_size
+    objects = "object" if self.num_steps == 1 else "objects"
+    return (
+      f"TrainedModel({source}iteration {self.iteration}, {height}x{width}, up"
+      f" to {self.num_steps} {objects})"
+    )
 
   @property
   def image_size(self) -> tuple[int, ...]:
@@ -178,7 +196,7 @@ class TrainedModel:
     what = inputs.latents("z_what", z_what, config.what_size)
     where = inputs.latents("z_where", z_where, config.where_size)
     if len(what) != len(where):
-      raise inputs.InputError(
+      raise InputError(
         f"z_where has {len(where)} entries, expected the {len(what)} of z_what"
       )
     return self.network.paint(what[:, None], where[:, None])[:, 0].numpy()
@@ -189,6 +207,8 @@ def load(run_dir: str | os.PathLike[str]) -> TrainedModel:
 
       >>> import air
       >>> model = air.load("runs/default")
+      >>> model
+      TrainedModel(runs/default, iteration 20, 50x50, up to 3 objects)
       >>> model.image_size
       (50, 50)
 
@@ -207,11 +227,11 @@ def load(run_dir: str | os.PathLike[str]) -> TrainedModel:
   try:
     folder = pathlib.Path(run_dir).expanduser()
   except RuntimeError as error:  # of a user who is not known
-    raise run_folder.RunError(
+    raise RunError(
       f"run_dir is {run_dir}, expected the folder of a run: {error}"
     ) from error
   config, _ = run_folder.read_config(folder)
-  return TrainedModel(*run_folder.restore_model(folder, config))
+  return TrainedModel(*run_folder.restore_model(folder, config), run_dir)
 
 
 def _padded(images: np.ndarray) -> np.ndarray:

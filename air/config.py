@@ -10,11 +10,9 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
+from air.errors import ConfigError
+
 _LARGEST_FLOAT = 3.4e38  # of 32 bits, but for its last digits
-
-
-class ConfigError(ValueError):
-  """A value that cannot work. The message starts with the field's name."""
 
 
 class _Range(NamedTuple):
@@ -295,7 +293,7 @@ class TrainingConfig(_Checked):
     "how the gradient in the discrete number of steps is estimated: summed"
     " over exactly (marginal, ours), or REINFORCE with a neural baseline"
     " (reinforce, post but for what the baseline sees); the others:"
-    " air/estimators.py",
+    " docs/estimators.md",
   )
   num_samples: int = _field(
     0,

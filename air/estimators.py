@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from air import config as config_lib
 from air import likelihood
+from air.errors import ConfigError
 from air.outputs import AIROutput, ElboTerms
 
 # Of the relaxed presence, as aakhundov's.
@@ -315,3 +316,31 @@ ESTIMATORS = {
   "vimco": Estimator(vimco, num_samples=5),
   "relaxed": Estimator(relaxed),
 }
+
+
+def configured(training: config_lib.TrainingConfig) -> Estimator:
+  """Returns the estimator that a configuration names.
+
+  Args:
+    training: its name and options.
+
+  Raises:
+    ConfigError: if there is no such estimator, if it needs more samples, or if
+      it has no signal of a baseline to normalise.
+  """
+  name = training.estimator
+  if name not in ESTIMATORS:
+    raise ConfigError(
+      f"estimator is {name!r}, expected one of {', '.join(ESTIMATORS)}"
+    )
+  estimator = ESTIMATORS[name]
+  if training.num_samples == 1 < estimator.num_samples:
+    raise ConfigError(
+      "num_samples is 1, expected at least 2 for the estimator " + name
+    )
+  if training.normalize_signal and estimator.baseline_features is None:
+    raise ConfigError(
+      "normalize_signal is True, expected False with the estimator"
+      f" {name}, which has no baseline"
+    )
+  return estimator

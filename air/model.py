@@ -45,33 +45,14 @@ class AIRModel(snt.Module):
       name: of the module.
 
     Raises:
-      config_lib.ConfigError: if there is no such estimator, if it needs more
-        samples, or if it has no signal of a baseline to normalise.
+      ConfigError: if it cannot be, see `estimators.configured`.
     """
     super().__init__(name=name)
-    if config.training.estimator not in estimators.ESTIMATORS:
-      raise config_lib.ConfigError(
-        f"estimator is {config.training.estimator!r}, expected one of "
-        + ", ".join(estimators.ESTIMATORS)
-      )
+    self._estimator = estimators.configured(config.training)
     self.config = config
-    self._estimator = estimators.ESTIMATORS[config.training.estimator]
     self.num_samples = (
       config.training.num_samples or self._estimator.num_samples
     )
-    if self.num_samples < 2 <= self._estimator.num_samples:
-      raise config_lib.ConfigError(
-        f"num_samples is {self.num_samples}, expected at least 2 for the"
-        f" estimator {config.training.estimator}"
-      )
-    if (
-      config.training.normalize_signal
-      and self._estimator.baseline_features is None
-    ):
-      raise config_lib.ConfigError(
-        "normalize_signal is True, expected False with the estimator"
-        f" {config.training.estimator}, which has no baseline"
-      )
     model_config = config.model
     w_init = modules.FanInNormal(tf.constant([config.training.seed, 0]))
     initial_where = None

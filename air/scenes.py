@@ -15,6 +15,7 @@ from air.model import AIRModel, as_floats
 from air.storage import inputs
 
 BATCH_SIZE = 64
+_SHOWN = 10  # counts, by `repr`
 
 # Streams of random numbers, the second entry of a seed (see air/training.py and
 # air/evaluation.py).
@@ -51,6 +52,21 @@ class Scenes(NamedTuple):
   presence: np.ndarray
   objects: np.ndarray
   canvas: np.ndarray
+
+  def __repr__(self) -> str:
+    if not isinstance(self.count, np.ndarray) or self.count.ndim != 1:
+      # Tensors, or fields of another kind by way of `_replace`.
+      return f"Scenes{tuple(self)!r}"
+    number, total = len(self.count), int(self.count.sum())
+    images = "1 image" if number == 1 else f"{number} images"
+    objects = "1 object" if total == 1 else f"{total} objects"
+    height, width = self.canvas.shape[-2:]
+    counts = [str(count) for count in self.count[:_SHOWN]]
+    counts += ["..."] * (number > _SHOWN)
+    return (
+      f"Scenes({images} of {height}x{width}, {objects}: counts"
+      f" {', '.join(counts)})"
+    )
 
 
 def infer(

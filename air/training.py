@@ -10,6 +10,7 @@ import tree
 
 from air import config as config_lib
 from air import noise, prior
+from air.errors import ConfigError
 from air.model import AIRModel, as_floats
 from air.optimizers import RMSProp
 from air.storage import memory
@@ -19,10 +20,6 @@ BASELINE_RATE_RATIO = 10.0
 # Streams of random numbers, the second entry of a seed (0: the weights).
 _NOISE_STREAM = 1
 _ORDER_STREAM = 2
-
-
-class DivergedError(Exception):
-  """A term of the loss or a variable is not finite; the message says which."""
 
 
 class StepMetrics(NamedTuple):
@@ -84,13 +81,13 @@ class Trainer(tf.Module):
       iterations_per_call: the most iterations in one call of `train`.
 
     Raises:
-      config_lib.ConfigError: if there are fewer images than in a batch, or if
+      ConfigError: if there are fewer images than in a batch, or if
         its samples cannot fit into memory.
     """
     super().__init__(name="trainer")
     training = config.training
     if training.batch_size > len(images):
-      raise config_lib.ConfigError(
+      raise ConfigError(
         f"batch_size is {training.batch_size}, expected no more than the"
         f" {len(images)} training images"
       )
@@ -123,7 +120,7 @@ class Trainer(tf.Module):
       culprit = f"batch_size is {batch_size}"
       if samples > 1:
         culprit = f"num_samples is {samples}"
-      raise config_lib.ConfigError(
+      raise ConfigError(
         f"{culprit}, expected a batch that fits into memory: {error}"
       ) from error
 

@@ -1,4 +1,10 @@
-"""Writes a data set: `python -m data.generate --out=FILE.npz`."""
+"""Writes a multi-MNIST data set as one npz file.
+
+  python -m data.generate --out=digits.npz --preview=digits.png
+  python -m experiments.train --run_dir=runs/digits --data=digits.npz
+
+The file holds {train,validation,test}_{images,counts,labels,boxes}.
+"""
 
 import contextlib
 import os
@@ -11,16 +17,12 @@ import numpy as np
 from absl import flags
 from PIL import Image, ImageDraw
 
-from data import files
+from data import files, flag_help
 from data.dataset import Split, load_or_generate, to_arrays
 from data.mnist import DataError, expanded
 from data.multi_mnist import MultiMNISTSpec, require
 
-_DOC = """Writes a multi-MNIST data set as one npz file.
-
-The file holds {train,validation,test}_{images,counts,labels,boxes}; train on it
-with --data=FILE.npz.
-"""
+_GROUP = "run"
 _ROWS, _COLUMNS, _ZOOM, _MARGIN, _CAPTION = 6, 10, 2, 8, 14  # the sheet
 _COLOURS = ("#ff5252", "#40c4ff", "#ffd740", "#69f0ae", "#e040fb")
 
@@ -40,14 +42,14 @@ def run(argv: Sequence[str] | None = None) -> int:
   flag_values = flags.FlagValues()
   define_flags(flag_values)
   try:
+    if asked := flag_help.asked_for(argv):
+      print(flag_help.text(asked, __doc__ or "", flag_values, [_GROUP]))
+      files.flush_output()
+      return 0
     try:
       positional = flag_values(argv)[1:]
     except UnicodeDecodeError as error:
       raise DataError(f"--flagfile is not a text file: {error}") from error
-    if flag_values["help"].value:
-      print(f"{_DOC}{flag_values.module_help('generate')}")
-      files.flush_output()
-      return 0
     if positional:
       raise DataError(f"unexpected argument {positional[0]!r}; see --help")
     _main(flag_values.flag_values_dict())
@@ -72,15 +74,17 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   """Defines this command line's flags."""
   spec = MultiMNISTSpec()
 
-  def define(kind: Callable, name: str, default: object, text: str) -> None:
-    kind(name, default, text, flag_values=flag_values, module_name="generate")
+  def define(
+    kind: Callable, name: str, default: object, text: str, **options: Any
+  ) -> None:
+    options |= {"flag_values": flag_values, "module_name": _GROUP}
+    kind(name, default, text, **options)
 
   def numbers(values: tuple) -> str:
     return ",".join(str(v) for v in values)
 
   string, integer = flags.DEFINE_string, flags.DEFINE_integer
-  define(flags.DEFINE_bool, "help", False, "show this help")
-  define(string, "out", "", "npz file to write")
+  define(string, "out", None, "npz file to write", required=True)
   define(string, "preview", "", "PNG file to write: a sheet of examples")
   define(
     string, "canvas_size", numbers(spec.canvas_size), "height,width in pixels"

@@ -8,10 +8,14 @@ Prints a table and writes RUN_DIR/evaluation-SPLIT.json.
 import sys
 
 from absl import flags
+from etils import epy
 
-from air.evaluation import Evaluator
 from air.storage import files
-from experiments.common import evaluations, launcher, runs, trained
+from experiments.common import launcher, runs, trained
+
+with epy.lazy_imports():
+  from air import evaluation
+  from experiments.common import evaluations
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -40,7 +44,7 @@ def main(flag_values: flags.FlagValues) -> None:
   )
   result = evaluations.evaluate_split(
     run,
-    Evaluator(model),
+    evaluation.Evaluator(model),
     split,
     flag_values.split,
     iteration,

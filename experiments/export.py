@@ -12,10 +12,13 @@ with the numbers of `air.TrainedModel`:
 import sys
 
 from absl import flags
+from etils import epy
 
 import air
-from air.storage import export
 from experiments.common import launcher, trained
+
+with epy.lazy_imports():
+  from air.storage import export
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:

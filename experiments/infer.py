@@ -9,6 +9,8 @@ objects), `count_probs` (of 0, 1, ... objects), and of each object its `boxes`
 (y0, x0, y1, x1; pixels, pixel i covers [i, i + 1)) and `z_where`.
 """
 
+from __future__ import annotations
+
 import json
 import pathlib
 import sys
@@ -17,11 +19,14 @@ from typing import Any
 import numpy as np
 import tqdm
 from absl import flags
+from etils import epy
 from PIL import Image
 
 import air
-from air.viz import figures
 from experiments.common import images, launcher, trained
+
+with epy.lazy_imports():
+  from air.viz import figures
 
 _PICTURES = "pictures"
 _SCENES = "scenes.jsonl"

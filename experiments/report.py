@@ -31,6 +31,8 @@ images with that accuracy of the most probable count. A median counts runs that
 never got there as the slowest.
 """
 
+from __future__ import annotations
+
 import functools
 import hashlib
 import json
@@ -42,10 +44,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from absl import flags
-from matplotlib.figure import Figure
+from etils import epy
 
 from air.storage import files
-from air.viz import charts, figures
 from experiments.common import launcher
 from experiments.common.launcher import UsageError
 from experiments.reports import terms, variances
@@ -57,6 +58,9 @@ from experiments.reports.run_tables import (
   succeeded,
 )
 from experiments.sweeps import records
+
+with epy.lazy_imports():
+  from air.viz import charts, figures
 
 _OPEN, _CLOSE = "<!-- report:", "<!-- /report -->"
 _BLOCK = re.compile(rf"({_OPEN}([^\n]*)-->)(.*?){_CLOSE}", re.DOTALL)
@@ -93,7 +97,7 @@ def main(flag_values: flags.FlagValues) -> int:
       f" '{_OPEN} KIND FILE... -->' and end with '{_CLOSE}'"
     )
   names = _names(results)
-  drawn: dict[pathlib.Path, Callable[[], Figure]] = {}
+  drawn: dict[pathlib.Path, Callable[[], figures.Figure]] = {}
 
   def fill(match: re.Match[str]) -> str:
     kind, paths, threshold = _wanted(match[2], results)
@@ -254,11 +258,11 @@ def _panels_of_terms(
 
 
 # Caption, what is drawn, and what draws it.
-_FIGURES: dict[str, tuple[str, Callable, Callable[..., Figure]]] = {
+_FIGURES: dict[str, tuple[str, Callable, Callable[..., figures.Figure]]] = {
   "curves": (
     "Accuracy of the most probable count on the validation images",
     _panels_of_curves,
-    charts.accuracy_curves,
+    lambda panels: charts.accuracy_curves(panels),
   ),
   "terms": (
     "Counting accuracy, ELBO and its terms on the validation images",

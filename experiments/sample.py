@@ -9,15 +9,20 @@ every entry of z_where, from 2 of its prior's standard deviations below its mean
 to 2 above.
 """
 
+from __future__ import annotations
+
 import sys
 
 import numpy as np
 from absl import flags
+from etils import epy
 
 import air
-from air.viz import figures
 from experiments.common import launcher, trained
 from experiments.common.launcher import UsageError
+
+with epy.lazy_imports():
+  from air.viz import figures
 
 _COLUMNS = 8
 # Of a traversal: how many entries of z_what, and standard deviations.

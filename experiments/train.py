@@ -10,8 +10,12 @@ Started again on the same folder, it goes on where it stopped.
 import sys
 
 from absl import flags
+from etils import epy
 
-from experiments.common import configuration, launcher, runs, training
+from experiments.common import configuration, launcher, runs
+
+with epy.lazy_imports():
+  from experiments.common import training
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import tensorflow as tf
 
+from air.errors import CheckpointError
 from air.model import AIRModel
-from air.storage.checkpoints import CheckpointError
 
 _MLPS = {
   "cell/image_encoder": "AIRCell/Encoder/MLP",

@@ -15,9 +15,10 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from air.errors import CheckpointError, DivergedError
 from air.model import AIRModel
 from air.storage import files
-from air.training import DivergedError, Trainer
+from air.training import Trainer
 
 _NAME = re.compile(r"iteration-(\d{9})")
 _PREFIX = "state"
@@ -25,10 +26,6 @@ _CLOCK = "clock.json"
 _MANIFEST = "manifest.json"
 # Another OSError may pass, and the checkpoint be good.
 _NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
-
-
-class CheckpointError(Exception):
-  """A checkpoint that is damaged, or is not of this model."""
 
 
 def save(

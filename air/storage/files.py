@@ -10,7 +10,10 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-import tensorflow as tf
+from etils import epy
+
+with epy.lazy_imports():
+  import tensorflow as tf
 
 # What the name of a file that is not complete begins with.
 PARTIAL = ".partial-"

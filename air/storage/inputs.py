@@ -5,9 +5,7 @@ from typing import Any
 
 import numpy as np
 
-
-class InputError(ValueError):
-  """An argument that cannot work. The message starts with its name."""
+from air.errors import InputError
 
 
 def images(value: Any, image_size: tuple[int, ...]) -> np.ndarray:

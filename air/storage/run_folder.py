@@ -4,24 +4,27 @@ config.json   the configuration of the model, and what else describes the run
 checkpoints/  see air/storage/checkpoints.py
 """
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import logging
 import pathlib
 from typing import Any
 
+from etils import epy
+
 from air.config import AIRConfig
-from air.model import AIRModel
-from air.storage import checkpoints as checkpoints_lib
+from air.errors import RunError
 from air.storage import files
+
+with epy.lazy_imports():
+  from air import model as model_lib
+  from air.storage import checkpoints as checkpoints_lib
 
 # Of the files in a run's folder; a run of another format is refused.
 _FORMAT = 1
 _CONFIG = "config.json"
-
-
-class RunError(Exception):
-  """A folder that holds no run, or one that this version cannot read."""
 
 
 def checkpoints(folder: pathlib.Path) -> pathlib.Path:
@@ -79,7 +82,7 @@ def damaged(folder: pathlib.Path, error: Exception) -> RunError:
 
 def restore_model(
   folder: pathlib.Path, config: AIRConfig
-) -> tuple[AIRModel, int]:
+) -> tuple[model_lib.AIRModel, int]:
   """Returns the model of the newest good checkpoint, and its iteration.
 
   A damaged checkpoint is passed over with a warning in the log.
@@ -92,7 +95,7 @@ def restore_model(
     RunError: if there is no checkpoint yet.
     CheckpointError: if there are checkpoints but none of them is good.
   """
-  model = AIRModel(config)
+  model = model_lib.AIRModel(config)
   iteration = checkpoints_lib.restore_newest(
     checkpoints(folder), model, logging.warning
   )

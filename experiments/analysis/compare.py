@@ -19,11 +19,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags
+from etils import epy
 
 from air.storage import files
-from air.viz import charts, figures, summaries
 from experiments.common import launcher, runs
 from experiments.common.launcher import UsageError
+
+with epy.lazy_imports():
+  from air.viz import charts, figures, summaries
 
 _ACCURACY, _LOSS = "num_step_acc", "loss"
 # In the order of the panels.

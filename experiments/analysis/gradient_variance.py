@@ -30,6 +30,8 @@ then makes the mean, and no standard error of a few draws knows of it. Takes
 minutes of CPU time for each checkpoint, and some 3 GB of memory.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import pathlib
@@ -38,18 +40,21 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 import tqdm
 from absl import flags
+from etils import epy
 
-from air import noise
-from air.estimators import ESTIMATORS
-from air.gradients import RunningMoments, parameter_groups
 from air.storage import files
-from air.training import Trainer
-from air.viz import charts, figures
 from experiments.common import launcher, runs, trained
 from experiments.reports import variances
+
+with epy.lazy_imports():
+  import tensorflow as tf
+
+  from air import estimators, noise
+  from air import gradients as gradients_lib
+  from air import training as training_lib
+  from air.viz import charts, figures
 
 # Streams of random numbers, the second entry of a seed (see air/training.py).
 _DRAW_STREAM = 5
@@ -83,11 +88,11 @@ def _own_baseline(run: runs.Run, path: pathlib.Path | None) -> str | None:
 
 def _trainers(
   run: runs.Run, images: np.ndarray, path: pathlib.Path | None
-) -> dict[str, Trainer]:
+) -> dict[str, training_lib.Trainer]:
   """Returns one for each estimator, all with the weights of a checkpoint."""
   restored = trained.model_at(run, path)
   trainers = {}
-  for name in ESTIMATORS:
+  for name in estimators.ESTIMATORS:
     # The gradient of the ELBO alone, as it is; samples as the estimator has.
     training = dataclasses.replace(
       run.air.training,
@@ -96,7 +101,7 @@ def _trainers(
       presence_limit=0.0,
       num_samples=0,
     )
-    trainer = Trainer(
+    trainer = training_lib.Trainer(
       dataclasses.replace(run.air, training=training),
       images,
       jit_compile=False,
@@ -112,12 +117,17 @@ def _trainers(
   return trainers
 
 
-def _batch(trainer: Trainer, images: np.ndarray, index: int) -> tf.Tensor:
+def _batch(
+  trainer: training_lib.Trainer, images: np.ndarray, index: int
+) -> tf.Tensor:
   return tf.constant(images[trainer.batch_indices(index)])
 
 
 def _fit_baseline(
-  trainer: Trainer, images: np.ndarray, iteration: int, num_iterations: int
+  trainer: training_lib.Trainer,
+  images: np.ndarray,
+  iteration: int,
+  num_iterations: int,
 ) -> None:
   """Trains the baseline alone, with the model as it is at an iteration."""
 
@@ -138,7 +148,7 @@ def _fit_baseline(
     step(_batch(trainer, images, i), noise.fold_in(key, i))
 
 
-def _gradient_function(trainer: Trainer, iteration: int):
+def _gradient_function(trainer: training_lib.Trainer, iteration: int):
   """Returns a function of a batch and a seed to the gradient, `[P]`."""
 
   @tf.function(autograph=False)
@@ -159,7 +169,7 @@ def _along(
   return np.array([np.sum(products[mask]) for mask in masks])
 
 
-def _surprise_function(trainer: Trainer, iteration: int):
+def _surprise_function(trainer: training_lib.Trainer, iteration: int):
   """Returns a function of a batch and a seed to the number of surprises, `[]`.
 
   That is how many of the images are expected to have another n, in training,
@@ -177,7 +187,7 @@ def _surprise_function(trainer: Trainer, iteration: int):
 
 
 def _measure(
-  trainers: dict[str, Trainer],
+  trainers: dict[str, training_lib.Trainer],
   images: np.ndarray,
   iteration: int,
   draws: int,
@@ -192,7 +202,7 @@ def _measure(
   """
   reference = trainers[variances.REFERENCE]
   surprises_in = _surprise_function(reference, iteration)
-  groups = parameter_groups(reference.model)
+  groups = gradients_lib.parameter_groups(reference.model)
   masks = [groups[group] for group in variances.WITH_SCORE]
   size = len(groups["rest"])
   functions = {
@@ -201,9 +211,11 @@ def _measure(
   }
   key = tf.constant([reference.config.training.seed, _DRAW_STREAM])
   for minibatch in ("drawn", "fixed"):
-    moments = {name: RunningMoments(size) for name in functions}
-    distances = {name: RunningMoments(size) for name in functions}
-    along = {name: RunningMoments(len(masks)) for name in functions}
+    moments = {name: gradients_lib.RunningMoments(size) for name in functions}
+    distances = {name: gradients_lib.RunningMoments(size) for name in functions}
+    along = {
+      name: gradients_lib.RunningMoments(len(masks)) for name in functions
+    }
     direction = tf.zeros([size], tf.float64)
     surprises = 0.0
     for draw in tqdm.trange(

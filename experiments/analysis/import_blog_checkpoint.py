@@ -15,15 +15,19 @@ import pathlib
 import sys
 
 import numpy as np
-import tensorflow as tf
 from absl import flags
+from etils import epy
 
-from air.storage import blog_code, checkpoints
-from air.storage.checkpoints import CheckpointError
-from air.training import Trainer
+from air.errors import CheckpointError
 from experiments.common import configuration, launcher, runs
 from experiments.common.launcher import UsageError
 from experiments.sweeps import plan
+
+with epy.lazy_imports():
+  import tensorflow as tf
+
+  from air import training
+  from air.storage import blog_code, checkpoints
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -47,7 +51,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   flags.DEFINE_integer(
     "checkpoint_iteration",
     None,
-    f"its iteration, if it holds no {blog_code.ITERATION}",
+    "its iteration, if it does not hold it",
     lower_bound=0,
     **options,
   )
@@ -99,7 +103,7 @@ def main(flag_values: flags.FlagValues) -> None:
       f"run_dir is {run.folder}, in which there are checkpoints; expected a new"
       " folder"
     )
-  trainer = Trainer(run.air, dataset.train.images)
+  trainer = training.Trainer(run.air, dataset.train.images)
   blog_code.assign(trainer.model, variables)
   trainer.iteration.assign(iteration)
   # The run's flagfile is for experiments.train, which does not have these.

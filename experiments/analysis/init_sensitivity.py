@@ -17,6 +17,8 @@ objects than steps that get all steps. These are of the runs that came to their
 end; where some did not, as they diverge, their share is the fourth.
 """
 
+from __future__ import annotations
+
 import itertools
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,12 +26,15 @@ from typing import Any
 
 import numpy as np
 from absl import flags
+from etils import epy
 
 from air.storage import files
-from air.viz import charts, figures
 from experiments.common import configuration, launcher
 from experiments.common.launcher import UsageError
 from experiments.sweeps import plan, records, runner
+
+with epy.lazy_imports():
+  from air.viz import charts, figures
 
 # Flags of experiments.train and the values by default.
 _GRID = {

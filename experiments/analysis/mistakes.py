@@ -15,6 +15,8 @@ the distance between the boxes of an image's two nearest objects, in pixels.
 Writes the figure, and a JSON with the numbers of all wrong images.
 """
 
+from __future__ import annotations
+
 import itertools
 import statistics
 import sys
@@ -23,13 +25,16 @@ from typing import Any
 
 import numpy as np
 from absl import flags
+from etils import epy
 
-from air import TrainedModel
+import air
 from air.storage import files
-from air.viz import figures
 from data.dataset import Split
 from experiments.common import launcher, runs, trained
 from experiments.common.launcher import UsageError
+
+with epy.lazy_imports():
+  from air.viz import figures
 
 # Of an object's brightness, from which on it is painted.
 _PAINTED = 0.5
@@ -84,7 +89,7 @@ def painted(
 
 
 def find(
-  model: TrainedModel, split: Split, seed: int
+  model: air.TrainedModel, split: Split, seed: int
 ) -> tuple[list[dict[str, Any]], list[tuple[np.ndarray, np.ndarray]]]:
   """Returns the images that are counted wrongly, the worst first.
 
@@ -230,7 +235,7 @@ def main(flag_values: flags.FlagValues) -> None:
       " expected a run on images with counts"
     )
   seed = run.air.training.seed
-  mistakes, inferred = find(TrainedModel(network, iteration), split, seed)
+  mistakes, inferred = find(air.TrainedModel(network, iteration), split, seed)
   rows = describe(mistakes, split)
   share = 1.0 - len(mistakes) / len(split.counts)
   print(

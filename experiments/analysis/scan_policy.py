@@ -12,6 +12,8 @@ is, by the nearest glimpses of other images (cross-validated); chance is always
 to guess the most frequent step. The interval is over the runs, by Student's t.
 """
 
+from __future__ import annotations
+
 import math
 import statistics
 import sys
@@ -20,13 +22,17 @@ from typing import Any
 
 import numpy as np
 from absl import flags
-from tensorflow_probability import distributions as tfd
+from etils import epy
 
 from air import policy
-from air.evaluation import Evaluator, ImageMetrics
 from air.storage import files
-from air.viz import figures
 from experiments.common import launcher, runs, trained
+
+with epy.lazy_imports():
+  from tensorflow_probability import distributions as tfd
+
+  from air import evaluation
+  from air.viz import figures
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -49,7 +55,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   trained.define_split_flags(flag_values)
 
 
-def describe(image_metrics: ImageMetrics) -> dict[str, Any]:
+def describe(image_metrics: evaluation.ImageMetrics) -> dict[str, Any]:
   """Returns a run's scan policy in numbers, ready for JSON.
 
   Args:
@@ -123,7 +129,7 @@ def main(flag_values: flags.FlagValues) -> None:
   for name, folder in runs.names("run_dirs", folders).items():
     run, model, iteration, split = trained.load(folder, flag_values)
     print(f"evaluating {folder} at iteration {iteration}", file=sys.stderr)
-    image_metrics = Evaluator(model).evaluate(
+    image_metrics = evaluation.Evaluator(model).evaluate(
       split.images, iteration, run.air.training.seed
     )
     described[name] = {

@@ -12,12 +12,15 @@ weights before training.
 import sys
 
 from absl import flags
+from etils import epy
 
 from air import metrics
-from air.evaluation import BATCH_SIZE, Evaluator
 from air.storage import files
-from air.viz import figures
 from experiments.common import launcher, runs, trained
+
+with epy.lazy_imports():
+  from air import evaluation
+  from air.viz import figures
 
 _OUTPUTS = {"figure": "figures/stages.png", "json": "figures/stages.json"}
 
@@ -28,7 +31,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   trained.define_checkpoints_flags(flag_values)
   launcher.define_output_flags(flag_values, _OUTPUTS)
   flags.DEFINE_integer(
-    "num_images", 5, "in the figure", lower_bound=1, upper_bound=BATCH_SIZE,
+    "num_images", 5, "in the figure", lower_bound=1, upper_bound=100,
     **options,
   )  # fmt: skip
   trained.define_dataset_flags(flag_values)
@@ -40,12 +43,12 @@ def main(flag_values: flags.FlagValues) -> None:
   figure, numbers = launcher.output_files(flag_values, _OUTPUTS, run.folder)
   paths = trained.checkpoints_at(run, flag_values.iterations)
   split = trained.load_dataset_of(run, flag_values).validation
-  split = split.first(BATCH_SIZE)
+  split = split.first(evaluation.BATCH_SIZE)
   outputs = {}
   stages = []
   for iteration, path in paths.items():
     # As training drew them.
-    output = Evaluator(trained.model_at(run, path)).infer(
+    output = evaluation.Evaluator(trained.model_at(run, path)).infer(
       split.images, iteration, run.air.training.seed
     )
     title = f"iteration {iteration:,}"

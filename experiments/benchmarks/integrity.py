@@ -13,8 +13,8 @@ from google.protobuf import text_format
 from PIL import Image
 from tensorboard.plugins import projector
 
+from air.errors import CheckpointError
 from air.storage import checkpoints, files
-from air.storage.checkpoints import CheckpointError
 from air.viz import summaries
 from experiments.common import configuration, runs
 

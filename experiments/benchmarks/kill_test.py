@@ -34,11 +34,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from absl import flags
+from etils import epy
 
-from air.storage import checkpoints, files
-from experiments.benchmarks import integrity, kill_victim
+from air.storage import files
+from experiments.benchmarks import kill_victim
 from experiments.common import configuration, launcher, machine
 from experiments.common.launcher import UsageError
+
+with epy.lazy_imports():
+  from air.storage import checkpoints
+  from experiments.benchmarks import integrity
 
 # What a kill is to fall into; "any": whatever happens then.
 _MOMENTS = ("checkpoint", "evaluation", "figure", "resumption", "any")

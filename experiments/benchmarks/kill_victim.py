@@ -13,9 +13,13 @@ import struct
 import sys
 import time
 
-from air.storage import checkpoints
+from etils import epy
+
 from experiments.common import runs
-from experiments.common.recorder import Recorder
+
+with epy.lazy_imports():
+  from air.storage import checkpoints
+  from experiments.common import recorder
 
 PHASES = {
   b"t": "training",
@@ -46,8 +50,8 @@ def main(descriptor: int) -> None:
   for owner, name, phase in (
     # Of a new run too, which has nothing to drop.
     (runs.Run, "drop_after", b"r"),
-    (Recorder, "evaluate", b"e"),
-    (Recorder, "draw", b"f"),
+    (recorder.Recorder, "evaluate", b"e"),
+    (recorder.Recorder, "draw", b"f"),
     (checkpoints, "save", b"c"),
   ):
     _mark(owner, name, phase, descriptor)

@@ -22,6 +22,8 @@ compiled step and its bound for each of them, all else as configured, and draws
 both. (--num_steps is the model's own.)
 """
 
+from __future__ import annotations
+
 import json
 import pathlib
 import statistics
@@ -31,14 +33,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags
-from matplotlib.figure import Figure
+from etils import epy
 
-from air import estimators
 from air.storage import files
-from air.viz import charts, figures
 from experiments.benchmarks import timing
 from experiments.common import configuration, launcher, machine
 from experiments.common.launcher import UsageError
+
+with epy.lazy_imports():
+  from air.viz import charts, figures
 
 # Flags that a process for one number of threads does not get.
 _OF_ALL_THREADS = {"threads", "json", "figure", "flagfile", "undefok"}
@@ -55,13 +58,10 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
       name, default, help_text, lower_bound=lower_bound, **options
     )
-  flags.DEFINE_multi_enum(
-    "estimators",
-    list(estimators.ESTIMATORS),
-    list(estimators.ESTIMATORS),
-    "to be measured; may be repeated",
+  flags.DEFINE_list(
+    "estimators", [], "to be measured, separated by commas; empty: all",
     **options,
-  )
+  )  # fmt: skip
   for name, help_text in (
     ("threads", "numbers of threads; by default one for each processor"),
     *(
@@ -183,7 +183,9 @@ def format_starts(starts: Sequence[Mapping[str, Any]]) -> str:
   return "\n".join(lines)
 
 
-def _draw(of_threads: Mapping[int, Sequence[Mapping[str, Any]]]) -> Figure:
+def _draw(
+  of_threads: Mapping[int, Sequence[Mapping[str, Any]]],
+) -> figures.Figure:
   """Draws the medians over what was varied."""
   panels: dict[str, dict[str, dict[int, float]]] = {}
   x_labels = {}

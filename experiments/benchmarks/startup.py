@@ -15,11 +15,13 @@ import sys
 import time
 
 from absl import flags
+from etils import epy
 
 import experiments
-from air.evaluation import Evaluator
-from air.training import Trainer
 from experiments.common import configuration, launcher, runs, xla_cache
+
+with epy.lazy_imports():
+  from air import evaluation, training
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -63,6 +65,7 @@ def main(flag_values: flags.FlagValues) -> None:
       "peak_memory_mib": peak,
     }
 
+  trainer_of = training.Trainer  # which imports TensorFlow
   ends("import")
   dataset = runs.load_dataset(
     configuration.data_config(flag_values), flag_values.data_cache
@@ -71,14 +74,14 @@ def main(flag_values: flags.FlagValues) -> None:
   config = configuration.air_config_for(
     flag_values, dataset.train.images.shape[1:]
   )
-  trainer = Trainer(config, dataset.train.images)
+  trainer = trainer_of(config, dataset.train.images)
   ends("model")
   trainer.compile()
   xla_cache.seal()
   ends("compile")
   trainer.train(1)
   ends("first iteration")
-  Evaluator(trainer.model).evaluate(dataset.validation.images, 0, 0)
+  evaluation.Evaluator(trainer.model).evaluate(dataset.validation.images, 0, 0)
   ends("evaluation")
   print(json.dumps(phases))
 

@@ -3,6 +3,8 @@
 What experiments/benchmarks/speed.py measures; it says what that is.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import os
@@ -15,15 +17,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from absl import flags
+from etils import epy
 
 from air import config
-from air.evaluation import Evaluator
-from air.training import Trainer
-from experiments.benchmarks import bound
 from experiments.common import configuration, runs
 from experiments.common.launcher import UsageError
+
+with epy.lazy_imports():
+  import tensorflow as tf
+
+  from air import estimators
+  from air import evaluation as evaluation_lib
+  from air import training as training_lib
+  from experiments.benchmarks import bound
 
 # Flags with sizes of the problem, and what each varies.
 SCALES = {
@@ -33,7 +40,7 @@ SCALES = {
 }
 
 
-def train(trainer: Trainer, iterations: int) -> None:
+def train(trainer: training_lib.Trainer, iterations: int) -> None:
   """Trains, in as few calls as possible."""
   while iterations:
     count = min(iterations, trainer.iterations_per_call)
@@ -68,7 +75,9 @@ def milliseconds(
   return times
 
 
-def _bound_functions(trainer: Trainer) -> dict[str, Callable[[int], Any]]:
+def _bound_functions(
+  trainer: training_lib.Trainer,
+) -> dict[str, Callable[[int], Any]]:
   products = bound.Products(bound.products_of(trainer))
   state_pass = bound.StatePass(trainer.optimizer, trainer.model.model_variables)
   return {
@@ -87,31 +96,34 @@ def _efficiency(times: Mapping[str, Sequence[float]], step: str) -> float:
 
 def measure(flag_values: flags.FlagValues) -> dict[str, Any]:
   """Measures training and evaluation in this process, with its threads."""
+  names = flag_values.estimators or list(estimators.ESTIMATORS)
   dataset = runs.load_dataset(
     configuration.data_config(flag_values), flag_values.data_cache
   )
   images = dataset.train.images
   air_config = configuration.air_config_for(flag_values, images.shape[1:])
   measured: dict[str, Callable[[int], Any]] = {}
-  for estimator in flag_values.estimators:
+  for estimator in names:
     of_estimator = dataclasses.replace(
       air_config,
       training=dataclasses.replace(air_config.training, estimator=estimator),
     )
     for name, trainer in (
-      ("compiled", Trainer(of_estimator, images)),
+      ("compiled", training_lib.Trainer(of_estimator, images)),
       (
         "plain",
-        Trainer(of_estimator, images, jit_compile=False, iterations_per_call=1),
+        training_lib.Trainer(
+          of_estimator, images, jit_compile=False, iterations_per_call=1
+        ),
       ),
     ):
       measured[f"{estimator}, {name}"] = lambda n, t=trainer: train(t, n)
-  trainer = Trainer(air_config, images)
+  trainer = training_lib.Trainer(air_config, images)
   measured.update(_bound_functions(trainer))
   times = milliseconds(
     measured, flag_values.repetitions, flag_values.iterations_per_repetition
   )
-  evaluator = Evaluator(trainer.model)
+  evaluator = evaluation_lib.Evaluator(trainer.model)
   validation = dataset.validation.images
   evaluation = milliseconds(
     {"evaluation": lambda n: evaluator.evaluate(validation, 0, 0)},
@@ -131,7 +143,7 @@ def measure(flag_values: flags.FlagValues) -> dict[str, Any]:
           strict=True,
         )
       )
-      for estimator in flag_values.estimators
+      for estimator in names
     },
     "evaluation_seconds": [1e-3 * t for t in evaluation["evaluation"]],
     "evaluation_images": len(validation),
@@ -156,7 +168,7 @@ def measure_scaling(flag_values: flags.FlagValues) -> list[dict[str, Any]]:
         training = dataclasses.replace(training, batch_size=value)
       elif flag == "steps":
         model = dataclasses.replace(model, num_steps=value)
-      trainer = Trainer(
+      trainer = training_lib.Trainer(
         config.AIRConfig(model, air_config.prior, training),
         # What the images show takes no time.
         np.zeros([training.batch_size, *canvas], np.uint8),

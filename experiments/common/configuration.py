@@ -1,7 +1,8 @@
 """Flags <-> configuration: one flag for each field of the config dataclasses.
 
-Flags live in groups: "run" (each binary's own), "data", "model", "prior" and
-"training". A flagfile in `configs/` names the values of a published setting.
+Flags live in groups: "run" (each binary's own, which --help shows), "data",
+"model", "prior" and "training". A flagfile in `configs/` names the values of a
+published setting.
 """
 
 import dataclasses
@@ -9,12 +10,16 @@ from collections.abc import Iterator
 from typing import Any, get_args, get_type_hints
 
 from absl import flags
+from etils import epy
 
 from air import config as air_config
-from air import estimators
+from air.errors import ConfigError
 from data.dataset import default_cache_dir
 from data.mnist import DataError
 from data.multi_mnist import MultiMNISTSpec
+
+with epy.lazy_imports():
+  from air import estimators
 
 _PARTS = {
   "model": air_config.ModelConfig,
@@ -149,11 +154,7 @@ def _fields() -> Iterator[tuple[str, dataclasses.Field, Any]]:
 def define_flags(flag_values: flags.FlagValues) -> None:
   """Defines the flags of the whole configuration."""
   for group, field, annotation in _fields():
-    choices = (
-      tuple(estimators.ESTIMATORS)
-      if field.name == "estimator"
-      else get_args(annotation)
-    )
+    choices = get_args(annotation)
     options = {
       "name": field.name,
       "default": field.default,
@@ -177,20 +178,23 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def define_training_flags(flag_values: flags.FlagValues) -> None:
   """Defines the flags of a run, wherever its folder is."""
-  options = {"flag_values": flag_values, "module_name": "run"}
-  for name, default, help_text in (
-    ("iterations", 10_000, "iterations in all"),
-    ("eval_every", 1_000, "iterations between evaluations"),
-    ("figure_every", 2_500, "iterations between figures"),
-    ("checkpoint_every", 1_000, "iterations between checkpoints"),
-    ("keep_checkpoints", 3, "how many checkpoints are kept"),
-  ):
-    flags.DEFINE_integer(name, default, help_text, lower_bound=1, **options)
-  flags.DEFINE_bool(
-    "jit_compile", True, "compile the training step with XLA", **options
-  )
-  define_data_cache_flag(flag_values)
   define_flags(flag_values)
+  define_data_cache_flag(flag_values)
+  for group, name, default, help_text in (
+    ("run", "iterations", 10_000, "iterations in all"),
+    ("training", "eval_every", 1_000, "iterations between evaluations"),
+    ("training", "figure_every", 2_500, "iterations between figures"),
+    ("training", "checkpoint_every", 1_000, "iterations between checkpoints"),
+    ("training", "keep_checkpoints", 3, "how many checkpoints are kept"),
+  ):
+    flags.DEFINE_integer(
+      name, default, help_text, lower_bound=1, flag_values=flag_values,
+      module_name=group,
+    )  # fmt: skip
+  flags.DEFINE_bool(
+    "jit_compile", True, "compile the training step with XLA",
+    flag_values=flag_values, module_name="training",
+  )  # fmt: skip
 
 
 def define_data_cache_flag(flag_values: flags.FlagValues) -> None:
@@ -200,7 +204,7 @@ def define_data_cache_flag(flag_values: flags.FlagValues) -> None:
     str(default_cache_dir()),
     "folder in which generated images are kept; empty: not kept",
     flag_values=flag_values,
-    module_name="run",
+    module_name="data",
   )
 
 
@@ -224,19 +228,27 @@ def air_config_for(
     image_size: (H, W), pixels.
 
   Raises:
-    air_config.ConfigError: if a value cannot work.
+    ConfigError: if a value cannot work.
   """
   if min(image_size) < 2:
     height, width = image_size
-    raise air_config.ConfigError(
+    raise ConfigError(
       f"data or --canvas_size gives images of {height}x{width} pixels, expected"
       " at least 2x2"
     )
   return air_config.AIRConfig(
     model=_from_flags(_PARTS["model"], flag_values, image_size=image_size),
     prior=_from_flags(_PARTS["prior"], flag_values),
-    training=_from_flags(_PARTS["training"], flag_values),
+    training=_training_config(flag_values),
   )
+
+
+def _training_config(
+  flag_values: flags.FlagValues,
+) -> air_config.TrainingConfig:
+  config = _from_flags(_PARTS["training"], flag_values)
+  estimators.configured(config)
+  return config
 
 
 def check_without_images(flag_values: flags.FlagValues) -> None:
@@ -246,10 +258,12 @@ def check_without_images(flag_values: flags.FlagValues) -> None:
     flag_values: parsed.
 
   Raises:
-    air_config.ConfigError: if a value cannot work.
+    ConfigError: if a value cannot work.
     DataError: if images cannot be generated as they say.
   """
   data = data_config(flag_values)
-  if not data.data:
+  if data.data:  # the images' size is not known
+    _training_config(flag_values)
+  else:
     data.spec()
     air_config_for(flag_values, data.canvas_size)

@@ -10,18 +10,24 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
-import tensorflow as tf
 from absl import flags
 
-from air.config import ConfigError
-from air.storage.checkpoints import CheckpointError
-from air.storage.inputs import InputError
-from air.storage.run_folder import RunError
-from air.training import DivergedError
+from air.errors import (
+  CheckpointError,
+  ConfigError,
+  DivergedError,
+  InputError,
+  RunError,
+)
+from data import flag_help
 from data.files import flush_output
 from data.mnist import DataError
 
-_GROUPS = ("sweep", "run", "data", "model", "prior", "training")
+# Groups of flags: a binary's own, and those of the configuration, of which
+# --help shows some.
+_OWN_GROUPS = ("sweep", "run")
+_CONFIGURATION = ("data", "model", "prior", "training")
+_FIRST = ("seed", "estimator", "mnist", "data")
 
 
 class UsageError(Exception):
@@ -43,7 +49,6 @@ _USER_ERRORS = (
 )
 # Errors that the request is not, or not alone, to blame for: the status is then
 # 1, and the same command works once they are mended.
-_OUT_OF_MEMORY = (MemoryError, tf.errors.ResourceExhaustedError)
 _NOT_OF_USAGE = (
   *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO),
   *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
@@ -75,9 +80,9 @@ def run(
   flag_values = flags.FlagValues()
   define_flags(flag_values)
   try:
-    if any(argument in ("--help", "-help", "-h") for argument in argv[1:]):
-      helps = (doc, *map(flag_values.module_help, _GROUPS))
-      print("\n".join(text for text in helps if text), flush=True)
+    if asked := flag_help.asked_for(argv):
+      groups = (_OWN_GROUPS, _CONFIGURATION, _FIRST)
+      print(flag_help.text(asked, doc, flag_values, *groups), flush=True)
       return 0
     try:
       positional = flag_values(argv)[1:]
@@ -95,9 +100,6 @@ def run(
     with contextlib.suppress(OSError):
       flush_output()
     return 128 + signal.SIGPIPE
-  except _OUT_OF_MEMORY as error:
-    _say(argv, f"out of memory: {error}")
-    return 1
   except _USER_ERRORS as error:
     with contextlib.suppress(OSError):
       flush_output()
@@ -110,6 +112,19 @@ def run(
       message = f"--{message}"
     _say(argv, message)
     return 1 if getattr(error, "errno", None) in _NOT_OF_USAGE else 2
+  except Exception as error:
+    if not _is_out_of_memory(error):
+      raise
+    _say(argv, f"out of memory: {error}")
+    return 1
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+  # An error of TensorFlow's comes after its import, which takes seconds.
+  tf = sys.modules.get("tensorflow")
+  return isinstance(error, MemoryError) or (
+    tf is not None and isinstance(error, tf.errors.ResourceExhaustedError)
+  )
 
 
 def _say(argv: list[str], message: str) -> None:

@@ -13,6 +13,8 @@ diverged.txt        why the run cannot go on, if it cannot
 train.log           what training printed, if `experiments.sweep` started it
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import fcntl
@@ -26,14 +28,17 @@ from typing import Any
 
 import numpy as np
 from absl import flags
+from etils import epy
 
 from air import config as air_config
+from air.errors import DivergedError
 from air.storage import files, run_folder
-from air.training import DivergedError
-from air.viz import summaries
 from data.dataset import Dataset, load_arrays, load_or_generate
 from experiments.common import configuration, launcher, machine
 from experiments.common.launcher import UsageError
+
+with epy.lazy_imports():
+  from air.viz import summaries
 
 LOG = "train.log"
 # What is then said of a folder.
@@ -198,7 +203,7 @@ def describe(flag_values: flags.FlagValues, dataset: Dataset) -> Run:
     dataset: the run's images.
 
   Raises:
-    air_config.ConfigError: if a value cannot work.
+    ConfigError: if a value cannot work.
   """
   image_size = tuple(int(s) for s in dataset.train.images.shape[1:])
   return Run(

@@ -1,5 +1,7 @@
 """What the binaries that use a trained model share: flags, input and output."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import pathlib
@@ -7,13 +9,16 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from absl import flags
+from etils import epy
 
-from air import TrainedModel
-from air.model import AIRModel
-from air.storage import checkpoints, files, run_folder
+import air
+from air.storage import files, run_folder
 from data.dataset import Dataset, Split
 from experiments.common import configuration, launcher, runs
 from experiments.common.launcher import UsageError
+
+with epy.lazy_imports():
+  from air.storage import checkpoints
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -49,7 +54,7 @@ def define_count_probs_flag(
 
 
 def count_probs(
-  flag_values: flags.FlagValues, model: TrainedModel
+  flag_values: flags.FlagValues, model: air.TrainedModel
 ) -> list[float] | None:
   """Returns what --count_probs says, for `TrainedModel.sample`.
 
@@ -162,14 +167,14 @@ def checkpoints_at(
   return {i: found[i] for i in iterations or found}
 
 
-def model_at(run: runs.Run, path: pathlib.Path | None) -> AIRModel:
+def model_at(run: runs.Run, path: pathlib.Path | None) -> air.AIRModel:
   """Returns a run's model at a checkpoint.
 
   Args:
     run: that it is of.
     path: see `checkpoints_at`.
   """
-  model = AIRModel(run.air)
+  model = air.AIRModel(run.air)
   if path is not None:
     checkpoints.restore(path, model)
   return model
@@ -200,7 +205,7 @@ class Trained(NamedTuple):
   """
 
   run: runs.Run
-  model: AIRModel
+  model: air.AIRModel
   iteration: int
   split: Split
 
@@ -214,7 +219,7 @@ def load(folder: pathlib.Path, flag_values: flags.FlagValues) -> Trained:
 
   Raises:
     UsageError: if these are other images.
-    run_folder.RunError: if there is no run, or no checkpoint.
+    RunError: if there is no run, or no checkpoint.
   """
   run = runs.load(folder)
   dataset = load_dataset_of(run, flag_values)

@@ -5,8 +5,9 @@ import sys
 
 from absl import flags
 
+from air.errors import DivergedError
 from air.storage import checkpoints, files
-from air.training import DivergedError, StepMetrics, Trainer
+from air.training import StepMetrics, Trainer
 from data.dataset import Dataset
 from experiments.common import configuration, evaluations, runs, xla_cache
 from experiments.common.launcher import UsageError
@@ -29,6 +30,7 @@ def run(flag_values: flags.FlagValues) -> int:
     DivergedError: if a term of the loss has become NaN or infinite.
   """
   runs.check_usable(runs.folder_of(flag_values))
+  configuration.check_without_images(flag_values)
   dataset = runs.load_dataset(
     configuration.data_config(flag_values), flag_values.data_cache
   )

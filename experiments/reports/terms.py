@@ -6,15 +6,19 @@ it, either values by iteration, or one value, whose iteration is not known or
 not comparable.
 """
 
+from __future__ import annotations
+
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from matplotlib.figure import Figure
+from etils import epy
 
-from air.viz import charts
 from experiments.common.launcher import UsageError
 from experiments.sweeps import records
+
+with epy.lazy_imports():
+  from air.viz import charts
 
 _PUBLISHED = "published.json"
 _ACCURACY = "counting accuracy, sampled n"
@@ -47,7 +51,7 @@ class Panels(NamedTuple):
   published: list[str]
 
 
-def draw(panels: Panels) -> Figure:
+def draw(panels: Panels) -> charts.Figure:
   """Returns the figure."""
   return charts.curves(
     panels.curves, limits=_LIMITS, references=panels.published

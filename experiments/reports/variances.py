@@ -13,8 +13,12 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from air.estimators import ESTIMATORS
+from etils import epy
+
 from experiments.sweeps import records as records_lib
+
+with epy.lazy_imports():
+  from air import estimators as estimators_lib
 
 # The estimator that the others' means are compared with, and the one that
 # leaves the score function out.
@@ -85,7 +89,7 @@ def _biases(
   """
   for record in records:
     name = record["estimator"]
-    if name == REFERENCE or not ESTIMATORS[name].unbiased:
+    if name == REFERENCE or not estimators_lib.ESTIMATORS[name].unbiased:
       continue
     for group, values in record["bias"].items():
       known = not _is_rare(record) and values is not None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from air.config import ConfigError
+from air.errors import ConfigError
 from data.dataset import Dataset
 from data.mnist import DataError
 from experiments.common import configuration, launcher, runs

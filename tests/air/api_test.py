@@ -57,6 +57,33 @@ def test_the_examples_run(model, run_dir, user_images, tmp_path, monkeypatch):
     assert doctest.DocTestRunner().run(test).failed == 0, test.name
 
 
+class TestRepr:
+  def test_of_a_run(self, model, run_dir):
+    assert (
+      repr(model)
+      == f"TrainedModel({run_dir}, iteration 20, 50x50, up to 3 objects)"
+    )
+
+  def test_of_a_network(self, model):
+    made = air.TrainedModel(model.network, 7)
+    assert repr(made) == ("TrainedModel(iteration 7, 50x50, up to 3 objects)")
+
+  def test_of_scenes(self, sampled, model):
+    counts = ", ".join(str(n) for n in sampled.count[:10])
+    assert repr(sampled) == (
+      f"Scenes(200 images of 50x50, {sampled.count.sum()} objects: counts"
+      f" {counts}, ...)"
+    )
+    one = model.sample(1, count_probs=[0, 1, 0, 0])
+    assert repr(one) == "Scenes(1 image of 50x50, 1 object: counts 1)"
+
+  def test_of_other_fields(self, sampled):
+    """Those of one image, or tensors."""
+    assert repr(air.Scenes(*(f[0] for f in sampled))).startswith("Scenes((")
+    tensors = air.Scenes(*map(tf.constant, sampled))
+    assert repr(tensors).startswith("Scenes((<tf.Tensor")
+
+
 class TestInfer:
   def test_shapes_and_types(self, inferred):
     shapes = {

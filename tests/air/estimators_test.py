@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from air import config as config_lib
 from air import estimators
+from air.errors import ConfigError
 from air.model import AIRModel
 from air.noise import Noise
 
@@ -446,5 +447,5 @@ def test_the_baseline_sees_image_and_latents_and_no_presence():
 def test_unknown_estimator_is_refused():
   config = config_lib.AIRConfig()
   training = dataclasses.replace(config.training, estimator="magic")
-  with pytest.raises(config_lib.ConfigError, match="estimator is 'magic'"):
+  with pytest.raises(ConfigError, match="estimator is 'magic'"):
     AIRModel(dataclasses.replace(config, training=training))

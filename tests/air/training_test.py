@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from air import config as config_lib
+from air.errors import ConfigError
 from air.model import AIRModel
 from air.training import Trainer
 
@@ -264,7 +265,7 @@ def test_learns_a_handful_of_images(estimator):
 
 
 def test_more_images_in_a_batch_than_there_are_is_refused():
-  with pytest.raises(config_lib.ConfigError, match="batch_size is 8"):
+  with pytest.raises(ConfigError, match="batch_size is 8"):
     Trainer(make_config(), make_images(7))
 
 
@@ -280,7 +281,7 @@ def test_a_batch_that_cannot_fit_into_memory_is_refused(
   monkeypatch.setattr(os, "sysconf", sizes.get)
   Trainer(make_config(num_samples=num_samples), make_images())
   sizes["SC_PHYS_PAGES"] -= 1
-  with pytest.raises(config_lib.ConfigError, match=f"^{culprit}, expected a"):
+  with pytest.raises(ConfigError, match=f"^{culprit}, expected a"):
     Trainer(make_config(num_samples=num_samples), make_images())
 
 

@@ -621,7 +621,7 @@ CASES = {
     "--run_dir=RUN --out=NEW x",
     "unexpected argument 'x'",
   ),
-  "generate: no out": ("", '--out is "", expected a name ending in .npz'),
+  "generate: no out": ("", "--out"),
   "generate: name of out": (
     "--out=a.txt",
     '--out is "a.txt", expected a name ending in .npz',
@@ -677,7 +677,10 @@ CASES = {
     '--mnist is "BAD/no", which does not exist; expected',
   ),
   "generate: unknown flag": ("--nonsense", "nonsense"),
-  "generate: stray argument": ("word", "unexpected argument 'word'"),
+  "generate: stray argument": (
+    "--out=a.npz word",
+    "unexpected argument 'word'",
+  ),
 }
 
 

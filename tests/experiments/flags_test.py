@@ -1,8 +1,10 @@
 """Flags, flagfiles and bad input, in process."""
 
 import dataclasses
+import importlib
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -13,16 +15,13 @@ from absl import flags
 
 from air import config as config_lib
 from air.training import Trainer
-from experiments import evaluate, report, sweep, train
-from experiments.analysis import (
-  compare,
-  import_blog_checkpoint,
-  init_sensitivity,
-  scan_policy,
-)
+from data import flag_help
+from experiments import sweep, train
+from experiments.analysis import import_blog_checkpoint, init_sensitivity
 from experiments.common import configuration, launcher, runs
 
-CONFIGS = sorted(pathlib.Path(train.__file__).parent.glob("configs/*.flags"))
+REPOSITORY = pathlib.Path(__file__).parents[2]
+CONFIGS = sorted(REPOSITORY.glob("experiments/configs/*.flags"))
 
 
 def parse(*arguments):
@@ -34,6 +33,13 @@ def parse(*arguments):
 
 def config_of(*arguments):
   return configuration.air_config_for(parse(*arguments), (50, 50))
+
+
+def call(binary, *arguments):
+  name = binary.__name__.split(".")[-1]
+  return launcher.run(
+    binary.__doc__, binary.define_flags, binary.main, [name, *arguments]
+  )
 
 
 def test_without_flags_the_defaults_of_the_library():
@@ -127,38 +133,132 @@ def test_every_field_is_a_flag_with_help():
         assert flag_values[field.name].value == getattr(part, field.name)
 
 
-def call(binary, *arguments):
-  name = binary.__name__.split(".")[-1]
-  return launcher.run(
-    binary.__doc__, binary.define_flags, binary.main, [name, *arguments]
+def binaries():
+  """Yields the modules that are run by a user."""
+  yield "data.generate"
+  for path in sorted(REPOSITORY.glob("experiments/**/*.py")):
+    if "launcher.run(__doc__" in path.read_text():
+      yield ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
+
+
+# Runs a binary as `python -m` does, and says what it has imported of these.
+RUN = """
+import runpy, sys
+sys.argv = sys.argv[1:]
+try:
+  runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+finally:
+  heavy = {"tensorflow", "sonnet", "matplotlib", "tensorboard", "ray", "rich"}
+  print(*sorted(heavy & sys.modules.keys()), file=sys.stderr)
+"""
+
+
+def shown_flags(text):
+  """Returns the lines with the names of flags."""
+  return [line for line in text.splitlines() if line.startswith("  --")]
+
+
+@pytest.mark.parametrize("module", binaries())
+def test_help(module):
+  process = subprocess.run(
+    [sys.executable, "-c", RUN, module, "--help"],
+    capture_output=True,
+    text=True,
+    check=False,
   )
+  assert (process.returncode, process.stderr) == (0, "\n")
+  doc = importlib.import_module(module).__doc__
+  assert process.stdout.startswith(doc.strip() + "\n\nFlags:\n  --")
+  assert process.stdout.endswith("\n\n--helpfull shows all flags.\n")
+  assert max(map(len, process.stdout.splitlines())) <= 80
+  required = [
+    line.endswith("(required)") for line in shown_flags(process.stdout)
+  ]
+  assert required == sorted(required, reverse=True)
+  only_defaults = {"report", "speed", "startup"}
+  assert any(required) == (module.split(".")[-1] not in only_defaults)
 
 
-BINARIES = {
-  train: "run_dir",
-  evaluate: "run_dir",
-  sweep: "out",
-  report: "output",
-  compare: "runs",
-  scan_policy: "run_dirs",
-  init_sensitivity: "decoder_init_scale_grid",
-  import_blog_checkpoint: "checkpoint",
+def test_help_shows_what_matters_first(capsys):
+  assert call(train, "--help") == 0
+  assert [
+    line.split("=")[0].strip() for line in shown_flags(capsys.readouterr().out)
+  ] == [
+    *("--run_dir", "--iterations", "--seed", "--estimator", "--mnist"),
+    *("--data", "--flagfile"),
+  ]
+
+
+GROUPS = {
+  train: ["run"],
+  sweep: ["sweep", "run"],
+  init_sensitivity: ["sweep", "run"],
+  import_blog_checkpoint: ["run"],
 }
 
 
-@pytest.mark.parametrize(("binary", "flag"), BINARIES.items())
-def test_help_shows_the_flags_in_groups(binary, flag, capsys):
-  assert call(binary, "--help") == 0
+@pytest.mark.parametrize("binary", GROUPS)
+def test_helpfull_shows_all_flags_in_groups(binary, capsys):
+  assert call(binary, "--helpfull") == 0
   out = capsys.readouterr().out
-  assert binary.__doc__ in out
-  groups = ["run"]
-  if binary in (sweep, init_sensitivity):
-    groups = ["sweep", "run"]
-  if binary in (train, sweep, init_sensitivity, import_blog_checkpoint):
-    groups += ["data", "model", "prior", "training"]
-  positions = [out.index(f"\n{group}:\n") for group in groups]
-  assert positions == sorted(positions)
-  assert f"--{flag}" in out
+  assert binary.__doc__.strip() in out
+  groups = [*GROUPS[binary], "data", "model", "prior", "training"]
+  assert re.findall(r"^(\w+):$", out, re.MULTILINE) == groups
+  flag_values = flags.FlagValues()
+  binary.define_flags(flag_values)
+  found = re.findall(r"^  --(?:\[no\])?(\w+)", out, re.MULTILINE)
+  assert len(found) == len(set(found))
+  assert set(found) == {*flag_values, "flagfile"} - {"undefok"}
+
+
+def test_helpfull_has_the_order_of_the_configuration(capsys):
+  assert call(train, "--helpfull") == 0
+  found = re.findall(
+    r"^  --(?:\[no\])?(\w+)", capsys.readouterr().out, re.MULTILINE
+  )
+  for part in (
+    *(configuration.DataConfig, config_lib.ModelConfig),
+    *(config_lib.PriorConfig, config_lib.TrainingConfig),
+  ):
+    names = [f.name for f in dataclasses.fields(part) if f.name in found]
+    first = found.index(names[0])
+    assert found[first : first + len(names)] == names
+
+
+def test_help_says_type_and_default():
+  flag_values = flags.FlagValues()
+  options = {"flag_values": flag_values, "module_name": "run"}
+  flags.DEFINE_enum("kind", "a", ["a", "b"], "this or that", **options)
+  flags.DEFINE_list("names", ["x", "y"], "of all", **options)
+  flags.DEFINE_float("rate", 0.5, "speed", **options)
+  flags.DEFINE_bool("fast", False, "word " * 20, **options)
+  configuration.define_tuple_flag(
+    int, name="sizes", default=(), help="none", flag_values=flag_values,
+    module_name="run",
+  )  # fmt: skip
+  flags.DEFINE_integer("must", None, "be there", required=True, **options)
+  assert (
+    flag_help.text("helpfull", "Doc.\n", flag_values, ["run"])
+    == """Doc.
+
+run:
+  --kind=a|b  (default: a)
+      this or that
+  --names=TEXT,...  (default: x,y)
+      of all
+  --rate=NUMBER  (default: 0.5)
+      speed
+  --[no]fast  (default: false)
+      word word word word word word word word word word word word word word word
+      word word word word word
+  --sizes=INTEGER,...
+      none
+  --must=INTEGER  (required)
+      be there
+
+  --flagfile=FILE
+      flags from a file, one on each line"""
+  )
 
 
 def test_help_that_nobody_reads_to_its_end():

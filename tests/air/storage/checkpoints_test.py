@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from air.errors import CheckpointError, DivergedError
 from air.model import AIRModel
 from air.storage import checkpoints
-from air.storage.checkpoints import CheckpointError
-from air.training import DivergedError, Trainer
+from air.training import Trainer
 
 
 def randomize(trainer, iteration):

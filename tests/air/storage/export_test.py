@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 
 import air
+from air.errors import InputError
 from air.model import AIRModel
 from air.storage import export
-from air.storage.inputs import InputError
 
 COUNT_PROBS = [0.1, 0.2, 0.3, 0.4]
 

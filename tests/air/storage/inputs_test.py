@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from air.errors import InputError
 from air.storage import inputs
-from air.storage.inputs import InputError
 
 SIZE = (4, 5)
 FLOATS = np.linspace(0.0, 1.0, 40).reshape(2, 4, 5)
