@@ -88,7 +88,8 @@ def test_an_import_that_fails_says_all(fake):
 
 
 def test_without_stderr(fake):
-  done = fake("import os, air; os.close(2); import tensorflow; print('done')")
+  code = "import os, air; os.close(2); import tensorflow; print('done')"
+  done = fake(code, module="")
   assert (done.stdout, done.returncode) == ("done\n", 0)
 
 

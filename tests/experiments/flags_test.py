@@ -280,7 +280,7 @@ sys.exit(launcher.run("", lambda _: None, lambda _: print("done")))
 GENERATE = """
 from data import generate
 generate._main = lambda _: print("done")
-sys.exit(generate.run())
+sys.exit(generate.run(["generate", "--out=x.npz"]))
 """
 
 
