@@ -79,9 +79,10 @@ class TestRepr:
 
   def test_of_other_fields(self, sampled):
     """Those of one image, or tensors."""
-    assert repr(air.Scenes(*(f[0] for f in sampled))).startswith("Scenes((")
+    one = air.Scenes(*(field[0] for field in sampled))
+    assert repr(one) == f"Scenes{tuple(one)}"
     tensors = air.Scenes(*map(tf.constant, sampled))
-    assert repr(tensors).startswith("Scenes((<tf.Tensor")
+    assert repr(tensors).startswith("Scenes(<tf.Tensor")
 
 
 class TestInfer:

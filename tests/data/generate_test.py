@@ -97,7 +97,7 @@ def test_module_is_the_command():
     check=False,
   )
   assert done.returncode == 2
-  assert done.stderr.startswith("generate: --out is")
+  assert done.stderr.startswith("generate: flag --out")
   assert done.stderr.count("\n") == 1
 
 

@@ -158,7 +158,7 @@ def shown_flags(text):
   return [line for line in text.splitlines() if line.startswith("  --")]
 
 
-@pytest.mark.parametrize("module", binaries())
+@pytest.mark.parametrize("module", [*binaries()])
 def test_help(module):
   process = subprocess.run(
     [sys.executable, "-c", RUN, module, "--help"],
