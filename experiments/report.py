@@ -10,25 +10,24 @@ this replaces:
 
 The first says what is wanted, of which files of --results:
 
-  success      a row for each configuration: how many runs succeed, with the
-               95 % interval (Wilson), accuracies, ELBO, time to 98 %, failures
-  runs         a row for each run
+  success      a row for each configuration: how many of its runs succeed, with
+               the 95 % interval (Wilson), accuracies and ELBO, iterations to
+               98 %, failures
   curves       a figure: accuracy of the most probable count on the validation
                images against iterations, all runs, a panel per configuration
   terms        a figure: accuracy of sampled counts, ELBO and its terms on the
                validation images, all runs in each panel, beside what others
                published (published.json)
-  confusions   a row for each failure: what it infers for each true count
   variances    a row for each estimator, of one file that
                analysis.gradient_variance wrote: variances and biases
 
 A run succeeds if at least 98 % of its sampled counts on the test images are
 right; `threshold=95` after the files makes that 95 %. `names.json` in --results
 may have names for configurations, {"default:what_size=20": "smaller codes"},
-which stand for them everywhere but in `runs`. Accuracies and ELBO are those on
-the test images. "To 98 %" is the first evaluation on the validation
-images with that accuracy of the most probable count. A median counts runs that
-never got there as the slowest.
+which stand for them. Accuracies (median and range) and ELBO (median, nats) are
+those on the test images. "98 % at" is the iteration of the first evaluation on
+the validation images with that accuracy of the most probable count: the median,
+which counts runs that never get there as the slowest.
 """
 
 from __future__ import annotations
@@ -51,11 +50,11 @@ from experiments.common import launcher
 from experiments.common.launcher import UsageError
 from experiments.reports import terms, variances
 from experiments.reports.run_tables import (
-  TABLES,
   Groups,
   by_run,
   markdown,
   succeeded,
+  success,
 )
 from experiments.sweeps import records
 
@@ -65,8 +64,8 @@ with epy.lazy_imports():
 _OPEN, _CLOSE = "<!-- report:", "<!-- /report -->"
 _BLOCK = re.compile(rf"({_OPEN}([^\n]*)-->)(.*?){_CLOSE}", re.DOTALL)
 _NAMES = "names.json"
-# The kind of block that is not about runs.
-_VARIANCES = "variances"
+# The kinds of blocks that are tables; the second is not about runs.
+_SUCCESS, _VARIANCES = "success", "variances"
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -123,10 +122,9 @@ def main(flag_values: flags.FlagValues) -> int:
       link = os.path.relpath(path, output.parent)
       text = _figure(caption, link, kind, panels)
     else:
-      known = {} if kind == "runs" else names
-      cells = {config: known.get(config, f"`{config}`") for config in groups}
+      cells = {config: names.get(config, f"`{config}`") for config in groups}
       named = {cells[config]: group for config, group in groups.items()}
-      text = TABLES[kind](named, threshold)
+      text = success(named, threshold)
     return f"{match[1]}\n\n{text}\n\n{_CLOSE}"
 
   after = _BLOCK.sub(fill, before)
@@ -194,7 +192,7 @@ def _wanted(
     r"threshold=(\d+(?:\.\d+)?)",
     "".join(settings) or f"threshold={100 * records.SUCCESS}",
   )
-  kinds = (*_FIGURES, *TABLES, _VARIANCES)
+  kinds = (*_FIGURES, _SUCCESS, _VARIANCES)
   if kind not in kinds or not names or not threshold:
     raise UsageError(
       f"output holds the block '{text.strip()}', expected one of"

@@ -1,9 +1,9 @@
-"""The tables of runs that a report holds, in Markdown."""
+"""The table of runs that a report holds, in Markdown."""
 
 import collections
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from experiments.common.launcher import UsageError
@@ -38,7 +38,7 @@ def succeeded(record: dict[str, Any], threshold: float) -> bool:
   if end is None and records.ended(record):
     raise UsageError(
       f"results holds {record['config']}, seed {record['seed']}, on images"
-      " whose counts are not known; expected known ones, but in blocks of runs"
+      " whose counts are not known; expected known ones"
     )
   return end is not None and end["count_accuracy"] >= threshold / 100
 
@@ -57,148 +57,74 @@ def wilson(successes: int, runs: int) -> tuple[float, float]:
   return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def _percent(rate: float) -> str:
-  return f"{100 * rate:.2f} %"
-
-
-def _count(value: float) -> str:
-  return f"{value:,.0f}" if math.isfinite(value) else _NONE
-
-
-def _to_98(reached: dict[str, float | None]) -> float:
-  return math.inf if reached["98"] is None else reached["98"]
+def _median_and_range(values: Sequence[float]) -> str:
+  """Returns the median of percentages, and of several their range."""
+  median, low, high = (
+    f"{100 * value:.2f}"
+    for value in (statistics.median(values), min(values), max(values))
+  )
+  return f"{median} ({low}-{high})" if len(values) > 1 else median
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
   """Returns a table of cells in Markdown."""
-  lines = [header, ["---"] * len(header), *rows]
-  return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+  cells, rule = [header, *rows], "|".join(["---"] * len(header))
+  lines = [f"| {' | '.join(row)} |" for row in cells]
+  return "\n".join([lines[0], f"|{rule}|", *lines[1:]])
 
 
-def _success(groups: Groups, threshold: float) -> str:
-  """Returns a row for each configuration."""
+def success(groups: Groups, threshold: float) -> str:
+  """Returns a table with a row for each configuration, in Markdown.
+
+  Args:
+    groups: the runs of each configuration, by what stands for it.
+    threshold: the percentage of sampled counts from which on a run works.
+  """
   by_run(groups)  # nothing counts twice
   header = [
     "configuration",
-    "runs",
-    f"at least {threshold:g} %",
-    "95 % interval",
+    f"at least {threshold:g} % (95 % interval)",
     "iterations",
-    "n sampled: median (lowest)",
-    "most probable n: median (lowest)",
-    "ELBO: median, nats",
-    "iterations to 98 %: median",
-    "seconds to 98 %: median",
+    "n sampled, %",
+    "most probable n, %",
+    "ELBO",
+    "98 % at",
     "failures",
   ]
-  rows = []
-  for config, group in groups.items():
-    ends = [end for record in group if (end := records.end(record))]
-    failures = collections.Counter(
-      record["failure"] or f"below {threshold:g} %"
-      for record in group
-      if not succeeded(record, threshold)
-    )
-    successes = len(group) - failures.total()
-    low, high = wilson(successes, len(group))
-    at_end = [_NONE] * 4
-    if ends:
-      iterations = sorted({end["iteration"] for end in ends})
-      at_end = [", ".join(f"{iteration:,}" for iteration in iterations)]
-      if len(ends) < len(group):  # of which alone the medians are
-        at_end[0] += f" ({len(ends)} of {len(group)})"
-      for name in ("count_accuracy", "count_accuracy_mode"):
-        values = [end[name] for end in ends]
-        median = _percent(statistics.median(values))
-        at_end.append(f"{median} ({_percent(min(values))})")
-      at_end.append(f"{statistics.median(end['elbo'] for end in ends):.1f}")
-    rows.append(
-      [
-        config,
-        str(len(group)),
-        str(successes),
-        f"{100 * low:.0f} to {100 * high:.0f} %",
-        *at_end,
-        *(
-          _count(statistics.median(_to_98(record[name]) for record in group))
-          for name in ("iterations_to", "seconds_to")
-        ),
-        ", ".join(f"{n} {mode}" for mode, n in failures.most_common()) or _NONE,
-      ]
-    )
-  return markdown(header, rows)
+  return markdown(
+    header,
+    (_row(config, group, threshold) for config, group in groups.items()),
+  )
 
 
-def _runs(groups: Groups, threshold: float) -> str:
-  """Returns a row for each run."""
-  header = [
-    "configuration",
-    "seed",
-    "iterations",
-    "n sampled",
-    "by true count",
-    "most probable n",
-    "ELBO, nats",
-    "iterations to 98 %",
-    "seconds to 98 %",
-    "failure",
-  ]
-  rows = []
-  for config, group in groups.items():
-    for record in group:
-      cells, failure = [_NONE] * 5, record["failure"]
-      if end := records.end(record):
-        if succeeded(record, threshold):
-          failure = None
-        by_count = end["count_accuracy_per_count"].items()
-        cells = [
-          f"{end['iteration']:,}",
-          _percent(end["count_accuracy"]),
-          ", ".join(f"{count}: {_percent(rate)}" for count, rate in by_count),
-          _percent(end["count_accuracy_mode"]),
-          f"{end['elbo']:.1f}",
-        ]
-      cells += [
-        _count(_to_98(record[name])) for name in ("iterations_to", "seconds_to")
-      ]
-      rows.append([config, str(record["seed"]), *cells, failure or _NONE])
-  return markdown(header, rows)
-
-
-def _confusions(groups: Groups, threshold: float) -> str:
-  """Returns a row for each failure, with percentages of what it infers."""
-  failures = [
-    (config, record, end["count_confusion"])
-    for config, group in groups.items()
+def _row(
+  config: str, group: Sequence[dict[str, Any]], threshold: float
+) -> list[str]:
+  """Returns the cells of a configuration."""
+  failures = collections.Counter(
+    record["failure"] or f"below {threshold:g} %"
     for record in group
-    if (end := records.end(record)) and not succeeded(record, threshold)
-  ]
-  if not failures:
-    return "No run that came to its end failed."
-  counts = max(len(confusion) for _, _, confusion in failures)
-  header = ["configuration", "seed", "failure"]
-  header += [
-    f"true {count}: inferred 0 / 1 / ..., %" for count in range(counts)
-  ]
-  rows = []
-  for config, record, confusion in failures:
-    cells = [
-      " / ".join(f"{100 * cell / sum(row):.1f}" for cell in row)
-      if any(row)
-      else _NONE
-      for row in confusion
+    if not succeeded(record, threshold)
+  )
+  successes = len(group) - failures.total()
+  low, high = wilson(successes, len(group))
+  at_end = [_NONE] * 4
+  if ends := [end for record in group if (end := records.end(record))]:
+    iterations = sorted({end["iteration"] for end in ends})
+    at_end = [
+      ", ".join(f"{iteration:,}" for iteration in iterations),
+      _median_and_range([end["count_accuracy"] for end in ends]),
+      _median_and_range([end["count_accuracy_mode"] for end in ends]),
+      f"{statistics.median(end['elbo'] for end in ends):.1f}",
     ]
-    cells += [_NONE] * (counts - len(cells))
-    rows.append(
-      [config, str(record["seed"]), record["failure"] or _NONE, *cells]
-    )
-  return markdown(header, rows)
-
-
-# What a block asks for, and what makes it of runs and of the percentage from
-# which on one is a success.
-TABLES: dict[str, Callable[[Groups, float], str]] = {
-  "success": _success,
-  "runs": _runs,
-  "confusions": _confusions,
-}
+    if len(ends) < len(group):  # of which alone the medians are
+      at_end[0] += f" ({len(ends)} of {len(group)})"
+  reached = (record["iterations_to"]["98"] for record in group)
+  to_98 = statistics.median(math.inf if i is None else i for i in reached)
+  return [
+    config,
+    f"{successes} of {len(group)} ({100 * low:.0f}-{100 * high:.0f} %)",
+    *at_end,
+    f"{to_98:,.0f}" if math.isfinite(to_98) else _NONE,
+    ", ".join(f"{n} {mode}" for mode, n in failures.most_common()) or _NONE,
+  ]

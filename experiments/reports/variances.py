@@ -162,8 +162,9 @@ def rows(
 ) -> tuple[list[str], list[list[str]]]:
   """Returns header and rows of a Markdown table: a row for each estimator.
 
-  The minibatches drawn. With ~ are variances, of what the score function adds
-  to, that stand on hardly any draw with another n; there biases are left out.
+  The minibatches drawn, and the groups of which the post says a variance. With
+  ~ are variances, of what the score function adds to, that stand on hardly any
+  draw with another n; there biases are left out.
 
   Args:
     records: one for each measurement.
@@ -175,7 +176,7 @@ def rows(
   }
   iterations = list(dict.fromkeys(iteration for iteration, _ in drawn))
   estimators = list(dict.fromkeys(estimator for _, estimator in drawn))
-  groups = list(records[0]["groups"])
+  groups = list(dict.fromkeys(group for _, group, _ in _POST))
   told = [i for i in iterations if not _is_rare(drawn[i, REFERENCE])]
   header = [
     "",
