@@ -5,6 +5,7 @@ import json
 import pytest
 from PIL import Image
 
+from air.viz import figures
 from experiments import report
 from experiments.common import launcher
 from experiments.reports import run_tables
@@ -305,13 +306,13 @@ def terms(folder):
 
 def test_terms(terms, monkeypatch):
   drawn = []
-  save = report.figures.save
+  save = figures.save
 
   def spy(figure, path):
     drawn.append((figure, path))
     return save(figure, path)
 
-  monkeypatch.setattr(report.figures, "save", spy)
+  monkeypatch.setattr(figures, "save", spy)
   assert run_report(terms) == 0
   [(figure, path)] = drawn
   assert path.name == "terms-ours.png"
