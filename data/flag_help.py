@@ -81,14 +81,14 @@ def _entry(flag: flags.Flag, flag_values: flags.FlagValues) -> str:
   elif default:
     head += f"  (default: {default})"
   # For choices, absl puts them before the help.
-  text = textwrap.wrap(
+  lines = textwrap.wrap(
     (flag.help or "").removeprefix(f"<{_type_of(flag)}>: "),
     _WIDTH,
     initial_indent=6 * " ",
     subsequent_indent=6 * " ",
     break_on_hyphens=False,
   )
-  return "\n".join([head, *text])
+  return "\n".join([head, *lines])
 
 
 def _type_of(flag: flags.Flag) -> str:
