@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,7 +75,11 @@ class Evaluator:
     self._log_weights = function(self._log_weights_of_batch)
 
   def evaluate(
-    self, images: np.ndarray, iteration: int, seed: int
+    self,
+    images: np.ndarray,
+    iteration: int,
+    seed: int,
+    progress: Callable[[range], Iterable[int]] = iter,
   ) -> ImageMetrics:
     """Returns the metrics of every image.
 
@@ -82,6 +87,8 @@ class Evaluator:
       images: `[N, H, W]` uint8.
       iteration: at which the schedules are read.
       seed: of the noise; the same seed gives the same numbers.
+      progress: yields the starts of the batches, as they are, and so is told
+        of every batch.
     """
     key = tf.constant([seed, _EVALUATION_STREAM])
     batches = [
@@ -90,7 +97,7 @@ class Evaluator:
         noise.fold_in(key, start),
         tf.constant(iteration, tf.int64),
       )
-      for start in range(0, len(images), BATCH_SIZE)
+      for start in progress(range(0, len(images), BATCH_SIZE))
     ]
     return ImageMetrics(
       *(np.concatenate(field) for field in zip(*batches, strict=True))
@@ -162,6 +169,7 @@ class Evaluator:
     num_samples: int,
     seed: int,
     batch_size: int = BATCH_SIZE,
+    progress: Callable[[range], Iterable[int]] = iter,
   ) -> np.ndarray:
     """Returns the importance-weighted bound of log p(x), `[N]` nats.
 
@@ -173,10 +181,11 @@ class Evaluator:
       num_samples: K, samples per image.
       seed: of the noise.
       batch_size: images at a time, on which the noise depends.
+      progress: see `evaluate`.
     """
     key = tf.constant([seed, _IWAE_STREAM])
     bounds = []
-    for start in range(0, len(images), batch_size):
+    for start in progress(range(0, len(images), batch_size)):
       batch = tf.constant(images[start : start + batch_size])
       batch_key = noise.fold_in(key, start)
       log_weights = [

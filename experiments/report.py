@@ -46,7 +46,7 @@ from absl import flags
 from etils import epy
 
 from air.storage import files
-from experiments.common import launcher
+from experiments.common import launcher, wording
 from experiments.common.launcher import UsageError
 from experiments.reports import terms, variances
 from experiments.reports.run_tables import (
@@ -139,7 +139,8 @@ def main(flag_values: flags.FlagValues) -> int:
   for path, draw in drawn.items():
     figures.save(draw(), path)
   files.write_text(output, after)
-  print(f"{output}: {blocks} blocks, {len(drawn)} figures")
+  replaced = wording.number_of(blocks, "block")
+  print(f"{output}: {replaced}, {wording.number_of(len(drawn), 'figure')}")
   return 0
 
 

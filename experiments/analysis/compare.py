@@ -9,7 +9,8 @@ the original's: the KLs of the number of steps and of z_where are to the priors
 as annealed at the time, and `loss` is -ELBO under them. A file that is cut off
 is read as far as it goes.
 
-Prints a table and writes a figure and the numbers.
+Prints a table. Writes compare.png and compare.json to the folder that all runs
+lie in; of one run, RUN/figures/compare.png and RUN/analysis/compare.json.
 """
 
 import math
@@ -24,6 +25,8 @@ from etils import epy
 from air.storage import files
 from experiments.common import launcher, runs
 from experiments.common.launcher import UsageError
+from experiments.common.outputs import Outputs
+from experiments.common.progress import Task
 
 with epy.lazy_imports():
   from air.viz import charts, figures, summaries
@@ -42,6 +45,7 @@ _TITLES = {
 }
 _PERCENTAGES = (95, 98)
 _NONE = "-"
+_OUTPUTS = Outputs("compare")
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -62,12 +66,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     "images held out (of our runs, the validation images), or those trained on",
     **options,
   )
-  flags.DEFINE_string(
-    "figure", "runs/compare.png", "where the figure goes", **options
-  )
-  flags.DEFINE_string(
-    "json", "runs/compare.json", "where the numbers go", **options
-  )
+  _OUTPUTS.define_flags(flag_values)
 
 
 def read(path: pathlib.Path, split: str) -> dict[str, dict[int, float]]:
@@ -203,13 +202,13 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
 
 def main(flag_values: flags.FlagValues) -> None:
   """Reads the runs, prints the table, writes figure and numbers."""
-  figure = launcher.output_file("figure", flag_values.figure)
-  numbers_file = launcher.output_file("json", flag_values.json)
-  by_run = {}
   paths = [launcher.expanded("runs", path) for path in flag_values.runs]
-  for name, path in runs.names("runs", paths).items():
-    by_run[name] = read(path, flag_values.split)
-    print(f"read {path}", file=sys.stderr)
+  by_name = runs.names("runs", paths)
+  figure, numbers_file = _OUTPUTS.files(flag_values, paths)
+  by_run = {}
+  for name, path in by_name.items():
+    with Task(f"reading {path}"):
+      by_run[name] = read(path, flag_values.split)
   numbers = {name: summarize(scalars) for name, scalars in by_run.items()}
   panels = {
     title: {name: run[tag] for name, run in by_run.items() if tag in run}

@@ -22,12 +22,13 @@ along it, in units of leaving the score function out: 0 without bias, -1 for
 `backpropagation`. (The norm of a mean gradient's distance tells less: it is
 also one without bias, by chance.)
 
-Prints tables; writes OUT/gradient_variance.jsonl, a record for each estimator
-and way of drawing, and OUT/gradient_variance.png. Fails if the mean gradient of
-an unbiased estimator is not that of `marginal`. Not checked is a trained model
-that is so sure of n that hardly any of the draws has another one: what is rare
-then makes the mean, and no standard error of a few draws knows of it. Takes
-minutes of CPU time for each checkpoint, and some 3 GB of memory.
+Prints tables. Writes RUN_DIR/figures/gradient_variance.png, and a record for
+each estimator and way of drawing to RUN_DIR/analysis/gradient_variance.jsonl.
+Fails if the mean gradient of an unbiased estimator is not that of `marginal`.
+Not checked is a trained model that is so sure of n that hardly any of the draws
+has another one: what is rare then makes the mean, and no standard error of a
+few draws knows of it. Takes minutes of CPU time for each checkpoint, and some 3
+GB of memory.
 """
 
 from __future__ import annotations
@@ -40,12 +41,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import tqdm
 from absl import flags
 from etils import epy
 
 from air.storage import files
-from experiments.common import launcher, runs, trained
+from experiments.common import launcher, runs, trained, wording
+from experiments.common.outputs import Outputs
+from experiments.common.progress import Task
 from experiments.reports import variances
 
 with epy.lazy_imports():
@@ -59,6 +61,7 @@ with epy.lazy_imports():
 # Streams of random numbers, the second entry of a seed (see air/training.py).
 _DRAW_STREAM = 5
 _FIT_STREAM = 6
+_OUTPUTS = Outputs("gradient_variance", ".jsonl")
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -73,9 +76,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     "baseline_iterations", 2_000, "iterations for which a baseline is fitted",
     lower_bound=0, **options,
   )  # fmt: skip
-  flags.DEFINE_string(
-    "out", "", "folder of what is written; by default the run's", **options
-  )
+  _OUTPUTS.define_flags(flag_values)
   trained.define_dataset_flags(flag_values)
 
 
@@ -139,13 +140,10 @@ def _fit_baseline(
     trainer.baseline_optimizer.apply(gradients)
 
   key = tf.constant([trainer.config.training.seed, _FIT_STREAM])
-  for i in tqdm.trange(
-    num_iterations,
-    desc=f"fitting the baseline of {trainer.config.training.estimator}",
-    disable=None,
-    leave=False,
-  ):
-    step(_batch(trainer, images, i), noise.fold_in(key, i))
+  estimator = trainer.config.training.estimator
+  with Task(f"fitting the baseline of {estimator}") as task:
+    for i in task.over(range(num_iterations)):
+      step(_batch(trainer, images, i), noise.fold_in(key, i))
 
 
 def _gradient_function(trainer: training_lib.Trainer, iteration: int):
@@ -218,28 +216,21 @@ def _measure(
     }
     direction = tf.zeros([size], tf.float64)
     surprises = 0.0
-    for draw in tqdm.trange(
-      draws,
-      desc=f"iteration {iteration}, minibatch {minibatch}",
-      disable=None,
-      leave=False,
-    ):
-      batch = _batch(reference, images, draw if minibatch == "drawn" else 0)
-      seed = noise.fold_in(key, draw)
-      gradients = {name: f(batch, seed) for name, f in functions.items()}
-      surprises += float(surprises_in(batch, seed))
-      if draw == draws // 2:
-        direction = tf.constant(-distances[variances.WITHOUT_SCORE].mean())
-      for name, gradient in gradients.items():
-        distance = gradient - gradients[variances.REFERENCE]
-        moments[name].add(gradient)
-        distances[name].add(distance)
-        if draw >= draws // 2:
-          along[name].add(_along(distance, direction, masks))
-    print(
-      f"iteration {iteration}, minibatch {minibatch}: {draws} draws done",
-      file=sys.stderr,
-    )
+    doing = f"iteration {iteration}, minibatch {minibatch}: drawing gradients"
+    with Task(doing) as task:
+      for draw in task.over(range(draws)):
+        batch = _batch(reference, images, draw if minibatch == "drawn" else 0)
+        seed = noise.fold_in(key, draw)
+        gradients = {name: f(batch, seed) for name, f in functions.items()}
+        surprises += float(surprises_in(batch, seed))
+        if draw == draws // 2:
+          direction = tf.constant(-distances[variances.WITHOUT_SCORE].mean())
+        for name, gradient in gradients.items():
+          distance = gradient - gradients[variances.REFERENCE]
+          moments[name].add(gradient)
+          distances[name].add(distance)
+          if draw >= draws // 2:
+            along[name].add(_along(distance, direction, masks))
     reference_mean = moments[variances.REFERENCE].mean()
     unit = -along[variances.WITHOUT_SCORE].mean()
     unit_error = np.sqrt(along[variances.WITHOUT_SCORE].squared_error())
@@ -288,7 +279,7 @@ def main(flag_values: flags.FlagValues) -> int:
   # It takes functions of different estimators for one that is traced again.
   tf.get_logger().setLevel("ERROR")
   run = runs.load(runs.folder_of(flag_values))
-  out = launcher.output_folder("out", flag_values.out or str(run.folder))
+  figure, numbers = _OUTPUTS.files(flag_values, [run.folder])
   paths = trained.checkpoints_at(run, flag_values.iterations)
   images = trained.load_dataset_of(run, flag_values).train.images
   records = []
@@ -303,7 +294,8 @@ def main(flag_values: flags.FlagValues) -> int:
       else:
         num_iterations = flag_values.baseline_iterations
         _fit_baseline(trainer, images, iteration, num_iterations)
-        baselines[name] = f"fitted for {num_iterations} iterations"
+        iterations = wording.number_of(num_iterations, "iteration")
+        baselines[name] = f"fitted for {iterations}"
     for record in _measure(trainers, images, iteration, flag_values.draws):
       records.append(
         {
@@ -315,12 +307,9 @@ def main(flag_values: flags.FlagValues) -> int:
       )
   print(variances.format_tables(records))
   files.write_text(
-    out / "gradient_variance.jsonl",
-    "".join(json.dumps(record) + "\n" for record in records),
+    numbers, "".join(json.dumps(record) + "\n" for record in records)
   )
-  figures.save(
-    charts.gradient_variances(records), out / "gradient_variance.png"
-  )
+  figures.save(charts.gradient_variances(records), figure)
   wrong = variances.disagreements(records)
   if wrong:
     print(

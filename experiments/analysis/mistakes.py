@@ -12,7 +12,8 @@ painted if the canvas holds at least half of the brightness within its box: if
 all are, one window explains several of them, else one was left out. The gap is
 the distance between the boxes of an image's two nearest objects, in pixels.
 
-Writes the figure, and a JSON with the numbers of all wrong images.
+Writes RUN_DIR/figures/mistakes.png, and RUN_DIR/analysis/mistakes.json with the
+numbers of all wrong images.
 """
 
 from __future__ import annotations
@@ -32,14 +33,15 @@ from air.storage import files
 from data.dataset import Split
 from experiments.common import launcher, runs, trained
 from experiments.common.launcher import UsageError
+from experiments.common.outputs import Outputs
+from experiments.common.progress import Task
 
 with epy.lazy_imports():
   from air.viz import figures
 
 # Of an object's brightness, from which on it is painted.
 _PAINTED = 0.5
-# Flags of what is written, and its name in the run's folder.
-_OUTPUTS = {"figure": "mistakes.png", "json": "mistakes.json"}
+_OUTPUTS = Outputs("mistakes")
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -48,7 +50,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   flags.DEFINE_string(
     "run_dir", None, "the run's folder", required=True, **options
   )
-  launcher.define_output_flags(flag_values, _OUTPUTS)
+  _OUTPUTS.define_flags(flag_values)
   flags.DEFINE_integer(
     "num_shown", 24, "images in the figure, at most", lower_bound=1, **options
   )
@@ -106,29 +108,31 @@ def find(
   assert counts is not None
   found = []
   start = 0
-  for scenes in model.infer_batches(split.images, seed):
-    size = len(scenes.count)
-    true = counts[start : start + size]
-    for i in np.flatnonzero(scenes.count != true):
-      index, count = start + int(i), int(scenes.count[i])
-      probs = scenes.count_probs[i].astype(float)
-      mistake: dict[str, Any] = {
-        "index": index,
-        "true": int(true[i]),
-        "inferred": count,
-        "count_probs": np.round(probs, 6).tolist(),
-        # More objects than the model has steps cannot be right.
-        "true_prob": float(probs[true[i]]) if true[i] < len(probs) else 0.0,
-      }
-      image = split.images[index]
-      if split.boxes is not None and split.labels is not None:
-        boxes = split.boxes[index, : true[i]]
-        mistake["labels"] = split.labels[index, : true[i]].tolist()
-        mistake["gap"] = gap(boxes)
-        mistake["painted"] = painted(image / 255.0, scenes.canvas[i], boxes)
-      inferred = scenes.canvas[i].copy(), scenes.boxes[i, :count].copy()
-      found.append((mistake, inferred))
-    start += size
+  with Task("looking for mistakes", len(split.images)) as task:
+    for scenes in model.infer_batches(split.images, seed):
+      size = len(scenes.count)
+      true = counts[start : start + size]
+      for i in np.flatnonzero(scenes.count != true):
+        index, count = start + int(i), int(scenes.count[i])
+        probs = scenes.count_probs[i].astype(float)
+        mistake: dict[str, Any] = {
+          "index": index,
+          "true": int(true[i]),
+          "inferred": count,
+          "count_probs": np.round(probs, 6).tolist(),
+          # More objects than the model has steps cannot be right.
+          "true_prob": float(probs[true[i]]) if true[i] < len(probs) else 0.0,
+        }
+        image = split.images[index]
+        if split.boxes is not None and split.labels is not None:
+          boxes = split.boxes[index, : true[i]]
+          mistake["labels"] = split.labels[index, : true[i]].tolist()
+          mistake["gap"] = gap(boxes)
+          mistake["painted"] = painted(image / 255.0, scenes.canvas[i], boxes)
+        inferred = scenes.canvas[i].copy(), scenes.boxes[i, :count].copy()
+        found.append((mistake, inferred))
+      start += size
+      task.advance(size)
   found.sort(key=lambda pair: pair[0]["true_prob"])
   return [mistake for mistake, _ in found], [inferred for _, inferred in found]
 
@@ -227,7 +231,7 @@ def format_row(row: dict[str, Any]) -> str:
 def main(flag_values: flags.FlagValues) -> None:
   """Finds the mistakes, prints their kinds, writes figure and numbers."""
   folder = runs.folder_of(flag_values)
-  figure, numbers = launcher.output_files(flag_values, _OUTPUTS, folder)
+  figure, numbers = _OUTPUTS.files(flag_values, [folder])
   run, network, iteration, split = trained.load(folder, flag_values)
   if split.counts is None:
     raise UsageError(

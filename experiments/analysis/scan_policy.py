@@ -10,6 +10,10 @@ A policy is spatial if the place of a glimpse tells its step. Of the images that
 take at least two steps, each glimpse's step is guessed from where its centre
 is, by the nearest glimpses of other images (cross-validated); chance is always
 to guess the most frequent step. The interval is over the runs, by Student's t.
+
+Writes, of one run, RUN_DIR/figures/scan_policies.png and
+RUN_DIR/analysis/scan_policies.json; of several, scan_policies.png and
+scan_policies.json to the folder that all of them lie in.
 """
 
 from __future__ import annotations
@@ -26,13 +30,18 @@ from etils import epy
 
 from air import policy
 from air.storage import files
-from experiments.common import launcher, runs, trained
+from experiments.common import launcher, runs, trained, wording
+from experiments.common.outputs import Outputs
+from experiments.common.progress import Task
 
 with epy.lazy_imports():
   from tensorflow_probability import distributions as tfd
 
   from air import evaluation
   from air.viz import figures
+
+# Training draws a scan_policy.png of its own, of the validation images.
+_OUTPUTS = Outputs("scan_policies")
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -46,12 +55,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     required=True,
     **options,
   )
-  flags.DEFINE_string(
-    "figure", "runs/scan_policy.png", "where the figure goes", **options
-  )
-  flags.DEFINE_string(
-    "json", "runs/scan_policy.json", "where the numbers go", **options
-  )
+  _OUTPUTS.define_flags(flag_values)
   trained.define_split_flags(flag_values)
 
 
@@ -102,10 +106,10 @@ def _lines(name: str, described: dict[str, Any]) -> list[str]:
   lines = [name, f"  {_format_prediction(described['prediction'])}"]
   for number, step in enumerate(described["steps"], start=1):
     if step["glimpses"]:
+      glimpses = wording.number_of(step["glimpses"], "glimpse")
       lines.append(
-        f"  step {number}: {step['glimpses']} glimpses,"
-        f" {step['left_half']:.1%} in the left half,"
-        f" {step['upper_half']:.1%} in the upper half"
+        f"  step {number}: {glimpses}, {step['left_half']:.1%} in the left"
+        f" half, {step['upper_half']:.1%} in the upper half"
       )
   return lines
 
@@ -121,22 +125,23 @@ def _format_prediction(prediction: dict[str, Any] | None) -> str:
 
 def main(flag_values: flags.FlagValues) -> None:
   """Evaluates the runs, prints and writes their policies."""
-  figure = launcher.output_file("figure", flag_values.figure)
-  numbers_file = launcher.output_file("json", flag_values.json)
+  folders = [launcher.expanded("run_dirs", f) for f in flag_values.run_dirs]
+  by_name = runs.names("run_dirs", folders)
+  figure, numbers_file = _OUTPUTS.files(flag_values, folders)
   described: dict[str, dict[str, Any]] = {}
   panels = {}
-  folders = [launcher.expanded("run_dirs", f) for f in flag_values.run_dirs]
-  for name, folder in runs.names("run_dirs", folders).items():
+  for name, folder in by_name.items():
     run, model, iteration, split = trained.load(folder, flag_values)
-    print(f"evaluating {folder} at iteration {iteration}", file=sys.stderr)
-    image_metrics = evaluation.Evaluator(model).evaluate(
-      split.images, iteration, run.air.training.seed
-    )
-    described[name] = {
-      "iteration": iteration,
-      "seed": run.air.training.seed,
-      **describe(image_metrics),
-    }
+    with Task(f"evaluating {name} at iteration {iteration}") as task:
+      image_metrics = evaluation.Evaluator(model).evaluate(
+        split.images, iteration, run.air.training.seed, task.over
+      )
+    with Task(f"guessing the steps of {name}"):
+      described[name] = {
+        "iteration": iteration,
+        "seed": run.air.training.seed,
+        **describe(image_metrics),
+      }
     print("\n".join(_lines(name, described[name])))
     title = f"{name}\n{_format_prediction(described[name]['prediction'])}"
     panels[title] = (image_metrics.windows, image_metrics.num_steps)
@@ -145,8 +150,9 @@ def main(flag_values: flags.FlagValues) -> None:
   if predictions:
     for key in ("accuracy", "chance"):
       result[key] = interval([p[key] for p in predictions])
+  if len(predictions) > 1:
     mean, low, high = result["accuracy"].values()
-    spread = "" if low is None else f", 95 % interval {low:.1%} to {high:.1%}"
+    spread = f", 95 % interval {low:.1%} to {high:.1%}"
     print(
       f"all {len(predictions)} runs: place tells step: {mean:.1%}{spread}"
       f" (chance {result['chance']['mean']:.1%})"

@@ -7,6 +7,8 @@ The same images at each of these checkpoints: inputs, canvases with glimpse
 boxes, glimpses; and, as numbers, how many counts are right. Training keeps the
 last --keep_checkpoints, every --checkpoint_every iterations; iteration 0 is the
 weights before training.
+
+Writes RUN_DIR/figures/stages.png and RUN_DIR/analysis/stages.json.
 """
 
 import sys
@@ -17,19 +19,21 @@ from etils import epy
 from air import metrics
 from air.storage import files
 from experiments.common import launcher, runs, trained
+from experiments.common.outputs import Outputs
+from experiments.common.progress import Task
 
 with epy.lazy_imports():
   from air import evaluation
   from air.viz import figures
 
-_OUTPUTS = {"figure": "figures/stages.png", "json": "figures/stages.json"}
+_OUTPUTS = Outputs("stages")
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
   """Defines this binary's flags."""
   options = {"flag_values": flag_values, "module_name": "run"}
   trained.define_checkpoints_flags(flag_values)
-  launcher.define_output_flags(flag_values, _OUTPUTS)
+  _OUTPUTS.define_flags(flag_values)
   flags.DEFINE_integer(
     "num_images", 5, "in the figure", lower_bound=1, upper_bound=100,
     **options,
@@ -40,25 +44,27 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def main(flag_values: flags.FlagValues) -> None:
   """Draws the first validation images at each checkpoint."""
   run = runs.load(runs.folder_of(flag_values))
-  figure, numbers = launcher.output_files(flag_values, _OUTPUTS, run.folder)
+  figure, numbers = _OUTPUTS.files(flag_values, [run.folder])
   paths = trained.checkpoints_at(run, flag_values.iterations)
   split = trained.load_dataset_of(run, flag_values).validation
   split = split.first(evaluation.BATCH_SIZE)
   outputs = {}
   stages = []
-  for iteration, path in paths.items():
-    # As training drew them.
-    output = evaluation.Evaluator(trained.model_at(run, path)).infer(
-      split.images, iteration, run.air.training.seed
-    )
-    title = f"iteration {iteration:,}"
-    accuracy = None
-    if split.counts is not None:
-      accuracy = metrics.count_accuracy(split.counts, output.num_steps)
-      title += f": counts {accuracy:.1%} right"
-    stages.append({"iteration": iteration, "count_accuracy": accuracy})
-    outputs[title] = output
-    print(title, file=sys.stderr)
+  with Task("inferring at each checkpoint") as task:
+    for iteration in task.over(paths):
+      model = trained.model_at(run, paths[iteration])
+      # As training drew them.
+      output = evaluation.Evaluator(model).infer(
+        split.images, iteration, run.air.training.seed
+      )
+      title = f"iteration {iteration:,}"
+      accuracy = None
+      if split.counts is not None:
+        accuracy = metrics.count_accuracy(split.counts, output.num_steps)
+        title += f": counts {accuracy:.1%} right"
+      stages.append({"iteration": iteration, "count_accuracy": accuracy})
+      outputs[title] = output
+      task.write(title)
   figures.save(
     figures.stages(
       outputs, run.air.model.canvas_multiplier, flag_values.num_images

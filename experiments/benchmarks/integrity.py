@@ -131,7 +131,7 @@ def _check_embedding(
     places = (image.width // width) * (image.height // height)
   if not len(codes) == len(objects) <= places:
     raise ValueError(
-      f"{len(codes)} codes, {len(objects)} objects, places for {places}"
+      f"codes: {len(codes)}, objects: {len(objects)}, places: {places}"
     )
 
 

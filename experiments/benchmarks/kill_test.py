@@ -38,7 +38,7 @@ from etils import epy
 
 from air.storage import files
 from experiments.benchmarks import kill_victim
-from experiments.common import configuration, launcher, machine
+from experiments.common import configuration, launcher, machine, wording
 from experiments.common.launcher import UsageError
 
 with epy.lazy_imports():
@@ -327,6 +327,7 @@ def _check_flags(flag_values: flags.FlagValues) -> pathlib.Path:
       )
   # What needs no images; training looks at the rest.
   configuration.check_without_images(flag_values)
+  configuration.check_steps(flag_values)
   return out
 
 
@@ -362,7 +363,7 @@ def main(flag_values: flags.FlagValues) -> int:
   different = integrity.differences(killed, undisturbed)
   interrupted = Counter(kill["interrupted"] for kill in kills)
   print(
-    f"{len(kills)} kills, interrupted: "
+    f"{wording.number_of(len(kills), 'kill')}, interrupted: "
     + ", ".join(f"{phase} {n}" for phase, n in sorted(interrupted.items()))
   )
   for text in broken:

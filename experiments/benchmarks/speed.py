@@ -1,21 +1,25 @@
 r"""Measures how fast training is, and how fast it could be.
 
-  python -m experiments.benchmarks.speed --json=results/benchmark.json
+  python -m experiments.benchmarks.speed
+  python -m experiments.benchmarks.speed --full --repetitions=7 \
+    --iterations_per_repetition=50 --starts=3 --json=results/benchmark.json
   python -m experiments.benchmarks.speed --threads=1,2 --batch_sizes=16,64,256 \
-    --steps=1,3,5 --image_sizes=50,100 --json=results/scaling.json \
+    --steps=1,3,5 --image_sizes=50,100 --repetitions=3 \
+    --iterations_per_repetition=50 --json=results/scaling.json \
     --figure=results/figures/scaling.png
 
 Measures, in turn, A B A B, in one process for each number of threads:
 
-- an iteration of training with each of the --estimators, as `experiments.train`
-  runs it (compiled, many iterations in one call) and in plain graph mode (one
-  iteration in a call);
-- the bound: the products of matrices of the default's step alone, whole, and
+- an iteration of training with --estimator and with reinforce, or --full, with
+  all estimators, as `experiments.train` runs it (compiled, many iterations in
+  one call) and in plain graph mode (one iteration in a call);
+- the bound: the products of matrices of --estimator's step alone, whole, and
   one pass over the optimizer's state, compiled alike. Efficiency is the bound
   over the time of the compiled step;
 - evaluation of the validation images, as in training.
 
-And the start of training, in new processes: see `startup`.
+And the start of training, in new processes: see `startup`. All of it takes at
+most two minutes on two slow cores.
 
 With several --batch_sizes, --steps or --image_sizes, it instead measures the
 compiled step and its bound for each of them, all else as configured, and draws
@@ -37,7 +41,7 @@ from etils import epy
 
 from air.storage import files
 from experiments.benchmarks import timing
-from experiments.common import configuration, launcher, machine
+from experiments.common import configuration, launcher, machine, wording
 from experiments.common.launcher import UsageError
 
 with epy.lazy_imports():
@@ -51,17 +55,16 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   """Defines this binary's flags."""
   options = {"flag_values": flag_values, "module_name": "run"}
   for name, default, lower_bound, help_text in (
-    ("repetitions", 7, 1, "of each measurement"),
-    ("iterations_per_repetition", 50, 1, "of training"),
-    ("starts", 3, 0, "of training, besides the very first; 0: no start"),
+    ("repetitions", 5, 1, "of each measurement"),
+    ("iterations_per_repetition", 20, 1, "of training"),
+    ("starts", 1, 0, "of training, besides the very first; 0: no start"),
   ):
     flags.DEFINE_integer(
       name, default, help_text, lower_bound=lower_bound, **options
     )
-  flags.DEFINE_list(
-    "estimators", [], "to be measured, separated by commas; empty: all",
-    **options,
-  )  # fmt: skip
+  flags.DEFINE_bool(
+    "full", False, "measure all estimators, which takes minutes", **options
+  )
   for name, help_text in (
     ("threads", "numbers of threads; by default one for each processor"),
     *(
@@ -132,13 +135,12 @@ def format_table(result: Mapping[str, Any]) -> str:
     " iterations/s"
     for estimator, ratio in result["speedup"].items()
   ]
-  if "efficiency" in result:
-    lines.append(f"efficiency: {result['efficiency']:.2f}")
+  lines.append(f"efficiency: {result['efficiency']:.2f}")
   seconds = statistics.median(result["evaluation_seconds"])
-  images = result["evaluation_images"]
+  number = result["evaluation_images"]
+  images = wording.number_of(number, "image")
   lines.append(
-    f"evaluation: {images} images in {seconds:.2f} s,"
-    f" {images / seconds:.0f} images/s"
+    f"evaluation: {images} in {seconds:.2f} s, {number / seconds:.0f} images/s"
   )
   return "\n".join(lines)
 
@@ -230,7 +232,7 @@ def main(flag_values: flags.FlagValues) -> None:
     "threads": of_threads,
   }
   for threads, measurements in of_threads.items():
-    print(f"{threads} threads")
+    print(wording.number_of(int(threads), "thread"))
     print((format_scaling if scaling else format_table)(measurements))
   if flag_values.starts and not scaling:
     result["starts"] = timing.measure_starts(flag_values)

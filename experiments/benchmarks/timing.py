@@ -23,6 +23,7 @@ from etils import epy
 from air import config
 from experiments.common import configuration, runs
 from experiments.common.launcher import UsageError
+from experiments.common.progress import Task
 
 with epy.lazy_imports():
   import tensorflow as tf
@@ -63,15 +64,20 @@ def milliseconds(
   Returns:
     Milliseconds per iteration, `repetitions` of them for each function.
   """
-  for function in measured.values():
-    function(2)  # compiles
   times: dict[str, list[float]] = {name: [] for name in measured}
-  for _ in range(repetitions):
-    for name, function in measured.items():
-      started = time.perf_counter()
-      function(iterations)
-      elapsed = time.perf_counter() - started
-      times[name].append(1e3 * elapsed / iterations)
+  with Task("compiling") as task:
+    for name in task.over(measured):
+      task.doing = f"compiling {name}"
+      measured[name](2)
+  with Task("measuring", repetitions * len(measured)) as task:
+    for _ in range(repetitions):
+      for name, function in measured.items():
+        task.doing = f"measuring {name}"
+        started = time.perf_counter()
+        function(iterations)
+        elapsed = time.perf_counter() - started
+        times[name].append(1e3 * elapsed / iterations)
+        task.advance()
   return times
 
 
@@ -94,14 +100,26 @@ def _efficiency(times: Mapping[str, Sequence[float]], step: str) -> float:
   )
 
 
+def estimators_of(own: str, full: bool) -> list[str]:
+  """Returns the estimators to be measured.
+
+  Args:
+    own: the one of the configuration, which comes first.
+    full: all of them.
+  """
+  others = estimators.ESTIMATORS if full else ["reinforce"]
+  return list(dict.fromkeys([own, *others]))
+
+
 def measure(flag_values: flags.FlagValues) -> dict[str, Any]:
   """Measures training and evaluation in this process, with its threads."""
-  names = flag_values.estimators or list(estimators.ESTIMATORS)
   dataset = runs.load_dataset(
     configuration.data_config(flag_values), flag_values.data_cache
   )
   images = dataset.train.images
   air_config = configuration.air_config_for(flag_values, images.shape[1:])
+  own = air_config.training.estimator
+  names = estimators_of(own, flag_values.full)
   measured: dict[str, Callable[[int], Any]] = {}
   for estimator in names:
     of_estimator = dataclasses.replace(
@@ -131,7 +149,7 @@ def measure(flag_values: flags.FlagValues) -> dict[str, Any]:
     1,
   )
   products = bound.products_of(trainer)
-  result: dict[str, Any] = {
+  return {
     "milliseconds_per_iteration": times,
     "gflop_of_products": sum(p.flops() for p in products) / 1e9,
     "speedup": {
@@ -147,11 +165,8 @@ def measure(flag_values: flags.FlagValues) -> dict[str, Any]:
     },
     "evaluation_seconds": [1e-3 * t for t in evaluation["evaluation"]],
     "evaluation_images": len(validation),
+    "efficiency": _efficiency(times, f"{own}, compiled"),
   }
-  step = f"{air_config.training.estimator}, compiled"
-  if step in times:
-    result["efficiency"] = _efficiency(times, step)
-  return result
 
 
 def measure_scaling(flag_values: flags.FlagValues) -> list[dict[str, Any]]:
@@ -196,7 +211,10 @@ def measure_starts(flag_values: flags.FlagValues) -> list[dict[str, Any]]:
     for group in ("data", "model", "prior", "training")
     for flag in flag_values.flags_by_module_dict().get(group, [])
   ]
-  with tempfile.TemporaryDirectory() as cache:
+  with (
+    tempfile.TemporaryDirectory() as cache,
+    Task("starting training") as task,
+  ):
     return [
       json.loads(
         run_module(
@@ -204,19 +222,23 @@ def measure_starts(flag_values: flags.FlagValues) -> list[dict[str, Any]]:
           *settings,
           f"--data_cache={cache}",
           f"--started={time.monotonic()}",
+          stderr=subprocess.PIPE,
           XDG_CACHE_HOME=cache,  # of compiled programs
         )
       )
-      for _ in range(1 + flag_values.starts)
+      for _ in task.over(range(1 + flag_values.starts))
     ]
 
 
-def run_module(module: str, *arguments: str, **environment: str) -> str:
+def run_module(
+  module: str, *arguments: str, stderr: int | None = None, **environment: str
+) -> str:
   """Runs a module in a new process and returns what it printed.
 
   Args:
     module: a binary.
     *arguments: of its command line.
+    stderr: where that of the process goes, as of `subprocess.run`.
     **environment: variables that differ from this process's.
 
   Raises:
@@ -226,11 +248,16 @@ def run_module(module: str, *arguments: str, **environment: str) -> str:
     [sys.executable, "-m", module, *arguments],
     env={**os.environ, **environment},
     stdout=subprocess.PIPE,
+    stderr=stderr,
     text=True,
     check=False,
   )
   if process.returncode:
-    raise UsageError(f"{module} ended with status {process.returncode}")
+    last = (process.stderr or "").strip().split("\n")[-1]
+    raise UsageError(
+      f"{module} ended with status {process.returncode}"
+      + (f": {last}" if last else "")
+    )
   return process.stdout
 
 

@@ -14,7 +14,7 @@ from etils import epy
 
 from air import config as air_config
 from air.errors import ConfigError
-from data.dataset import default_cache_dir
+from data.dataset import Dataset, default_cache_dir
 from data.mnist import DataError
 from data.multi_mnist import MultiMNISTSpec
 
@@ -267,3 +267,33 @@ def check_without_images(flag_values: flags.FlagValues) -> None:
   else:
     data.spec()
     air_config_for(flag_values, data.canvas_size)
+
+
+def check_steps(
+  flag_values: flags.FlagValues, dataset: Dataset | None = None
+) -> None:
+  """Checks that the model of a new run has a step for each object.
+
+  Args:
+    flag_values: parsed.
+    dataset: the run's images; None: checks only what is to be generated.
+
+  Raises:
+    DataError: if it has not.
+  """
+  data, steps = flag_values.data, flag_values.num_steps
+  if not data and (most := max(flag_values.counts)) > steps:
+    raise DataError(
+      f"counts holds {most}, more than --num_steps={steps}: raise --num_steps"
+      f" or leave out counts above {steps}"
+    )
+  if not data or dataset is None:
+    return
+  splits = (dataset.train, dataset.validation, dataset.test)
+  counts = [split.counts for split in splits if split.counts is not None]
+  if (most := max((int(c.max()) for c in counts), default=0)) > steps:
+    raise DataError(
+      f"data is {data}, whose largest count is {most}, more than"
+      f" --num_steps={steps}: raise --num_steps or leave out images with more"
+      " objects"
+    )

@@ -5,7 +5,8 @@ from typing import Any
 from air import evaluation
 from air.evaluation import Evaluator
 from data.dataset import Split
-from experiments.common import runs
+from experiments.common import runs, wording
+from experiments.common.progress import Task
 
 
 def evaluate_split(
@@ -29,7 +30,9 @@ def evaluate_split(
     iwae_samples: samples per image of the importance-weighted bound; 0:
       without it.
   """
-  image_metrics = evaluator.evaluate(split.images, iteration, seed)
+  images = wording.number_of(len(split.images), f"{split_name} image")
+  with Task(f"evaluating {images}") as task:
+    image_metrics = evaluator.evaluate(split.images, iteration, seed, task.over)
   result = {
     "iteration": iteration,
     "split": split_name,
@@ -38,7 +41,11 @@ def evaluate_split(
     ),
   }
   if iwae_samples:
-    bounds = evaluator.iwae(split.images, iteration, iwae_samples, seed)
+    samples = wording.number_of(iwae_samples, "sample")
+    with Task(f"IWAE bound of {images}, {samples} each") as task:
+      bounds = evaluator.iwae(
+        split.images, iteration, iwae_samples, seed, progress=task.over
+      )
     result["iwae"] = float(bounds.mean())
     result["iwae_samples"] = iwae_samples
   result["seed"] = seed
@@ -62,7 +69,8 @@ def format_table(result: dict[str, Any]) -> str:
       add(f"counting accuracy, {label}", f"{accuracy:.2%}")
       per_count = result[f"count_accuracy_per_count{suffix}"]
       for count, accuracy in per_count.items():
-        add(f"  images with {count} objects", f"{accuracy:.2%}")
+        objects = wording.number_of(int(count), "object")
+        add(f"  images with {objects}", f"{accuracy:.2%}")
     lines.append("  confusion (row: true count, column: sampled n)")
     for count, row in enumerate(result["count_confusion"]):
       cells = "".join(f"{cell:>8d}" for cell in row)
@@ -71,6 +79,6 @@ def format_table(result: dict[str, Any]) -> str:
   for name in ("reconstruction", "kl_num_steps", "kl_what", "kl_where"):
     add(f"  {name}", f"{result[name]:.2f}")
   if "iwae" in result:
-    samples = result["iwae_samples"]
-    add(f"IWAE bound, {samples} samples", f"{result['iwae']:.2f} nats")
+    samples = wording.number_of(result["iwae_samples"], "sample")
+    add(f"IWAE bound, {samples}", f"{result['iwae']:.2f} nats")
   return "\n".join(lines)

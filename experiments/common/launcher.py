@@ -7,7 +7,7 @@ import os
 import pathlib
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from absl import flags
@@ -191,46 +191,6 @@ def output_file(flag: str, value: str) -> pathlib.Path:
     raise UsageError(f"{flag} is '{value}', expected the name of a file")
   _check_parents(flag, path)
   return path
-
-
-def define_output_flags(
-  flag_values: flags.FlagValues, outputs: Mapping[str, str]
-) -> None:
-  """Defines flags of files that go to a run's folder if not told otherwise.
-
-  Args:
-    flag_values: in which they are defined.
-    outputs: name of a flag to the file's path in the run's folder.
-  """
-  for name, path in outputs.items():
-    flags.DEFINE_string(
-      name,
-      "",
-      f"where it goes; by default RUN_DIR/{path}",
-      flag_values=flag_values,
-      module_name="run",
-    )
-
-
-def output_files(
-  flag_values: flags.FlagValues,
-  outputs: Mapping[str, str],
-  folder: pathlib.Path,
-) -> list[pathlib.Path]:
-  """Returns the files of `define_output_flags`, in order.
-
-  Args:
-    flag_values: parsed.
-    outputs: see there.
-    folder: of the run.
-
-  Raises:
-    UsageError: see `output_file`.
-  """
-  return [
-    output_file(name, flag_values[name].value or str(folder / path))
-    for name, path in outputs.items()
-  ]
 
 
 def output_folder(flag: str, value: str) -> pathlib.Path:

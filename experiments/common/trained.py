@@ -188,7 +188,9 @@ def load_dataset_of(run: runs.Run, flag_values: flags.FlagValues) -> Dataset:
     if flag_values[name].value is not None
   }
   dataset = runs.load_dataset(
-    dataclasses.replace(run.data, **moved), flag_values.data_cache
+    dataclasses.replace(run.data, **moved),
+    flag_values.data_cache,
+    run.digit_source,
   )
   runs.check_images(run, dataset)
   return dataset

@@ -11,7 +11,7 @@ from air.training import StepMetrics, Trainer
 from data.dataset import Dataset
 from experiments.common import configuration, evaluations, runs, xla_cache
 from experiments.common.launcher import UsageError
-from experiments.common.progress import Progress
+from experiments.common.progress import Progress, Task
 from experiments.common.recorder import Recorder
 from experiments.common.stopping import StopSignal
 
@@ -29,11 +29,17 @@ def run(flag_values: flags.FlagValues) -> int:
     UsageError: if the folder is not a run's, or not this one's.
     DivergedError: if a term of the loss has become NaN or infinite.
   """
-  runs.check_usable(runs.folder_of(flag_values))
+  folder = runs.folder_of(flag_values)
+  runs.check_usable(folder)
   configuration.check_without_images(flag_values)
-  dataset = runs.load_dataset(
-    configuration.data_config(flag_values), flag_values.data_cache
-  )
+  data = configuration.data_config(flag_values)
+  if runs.exists(folder):
+    source = runs.load(folder).digit_source
+    dataset = runs.load_dataset(data, flag_values.data_cache, source)
+  else:
+    configuration.check_steps(flag_values)
+    dataset = runs.load_dataset(data, flag_values.data_cache)
+    configuration.check_steps(flag_values, dataset)
   run = runs.describe(flag_values, dataset)
   trainer = Trainer(
     run.air, dataset.train.images, jit_compile=flag_values.jit_compile
@@ -51,8 +57,8 @@ def run(flag_values: flags.FlagValues) -> int:
     if flag_values.jit_compile and iteration < flag_values.iterations:
       # Before anything else: it takes the most memory, and what was compiled
       # is only found if as many TensorFlow functions were made before it.
-      print("compiling the training step", file=sys.stderr)
-      trainer.compile()
+      with Task("compiling the training step", expected=xla_cache.expected()):
+        trainer.compile()
       xla_cache.seal()
     return _train_and_evaluate(run, trainer, dataset, flag_values)
 
@@ -127,10 +133,14 @@ def _train(
 
   iteration = int(trainer.iteration.numpy())
   saved = iteration
-  progress = Progress(iteration, last)
   with StopSignal("stopping after the present iterations") as stop:
+    result = None
     if not recorder.evaluations:
-      progress.evaluated(recorder.evaluate())
+      with Task("evaluating the untrained model"):
+        result = recorder.evaluate()
+    progress = Progress(iteration, last)
+    if result:
+      progress.evaluated(result)
     while iteration < last and stop.number is None:
       target = _next_stop(iteration, last, *cadences)
       count = min(target - iteration, trainer.iterations_per_call)

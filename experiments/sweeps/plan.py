@@ -103,7 +103,7 @@ class SweepRun:
     ):
       self.state = "running"
       self._clock_offset = time.monotonic() - self.seconds
-    if (self.folder / "config.json").exists():
+    if runs.exists(self.folder):
       for last in runs.load(self.folder).read_metrics()[-1:]:
         self.iteration = last["iteration"]
         self.accuracy = last.get("count_accuracy")
@@ -116,7 +116,7 @@ class SweepRun:
 
   def settle(self) -> None:
     """Finds out from the folder whether the run is done, or diverged."""
-    if not (self.folder / "config.json").exists():
+    if not runs.exists(self.folder):
       return
     run = runs.load(self.folder)
     if run.diverged.exists():
@@ -233,7 +233,7 @@ def _checked(
   try:
     flag_values(["train", *run_flags, f"--run_dir={folder}"])
     data = configuration.data_config(flag_values)
-    if (folder / "config.json").exists():
+    if runs.exists(folder):
       before = runs.load(folder)
       air = configuration.air_config_for(
         flag_values, before.air.model.image_size
@@ -248,6 +248,7 @@ def _checked(
         runs.check_images(before, datasets[data])
     else:
       configuration.check_without_images(flag_values)
+      configuration.check_steps(flag_values)
   except (flags.Error, ConfigError, DataError, UnicodeDecodeError) as error:
     raise UsageError(f"configs holds {config!r}: {error}") from error
   return flag_values

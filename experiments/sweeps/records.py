@@ -68,7 +68,7 @@ def make(
   curve: list[dict[str, Any]] = []
   final: list[dict[str, Any]] = []
   machine = failure = None
-  if (folder / "config.json").exists():
+  if runs.exists(folder):
     run = runs.load(folder)
     # Where images are cached is nobody else's business.
     flags = [
@@ -305,7 +305,7 @@ def check_same(path: pathlib.Path, sweep: Iterable[plan.SweepRun]) -> None:
   before = {(r["config"], r["seed"]): r.get("flags", []) for r in read(path)}
   for run in sweep:
     flags = changed(before.get((run.config, run.seed), []), run.settings)
-    if (run.folder / "config.json").exists():
+    if runs.exists(run.folder):
       # Where the images lie may change: they have been compared themselves.
       flags = [flag for flag in flags if not flag.startswith("--data=")]
     if flags:

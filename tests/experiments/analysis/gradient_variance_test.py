@@ -32,21 +32,18 @@ def run_dir(tiny_flags, tmp_path_factory, eager_execution):
   return folder
 
 
-def test_measures_all_estimators_at_a_checkpoint(run_dir, tmp_path, capsys):
+def test_measures_all_estimators_at_a_checkpoint(run_dir, capsys):
   status = call(
     gradient_variance,
     f"--run_dir={run_dir}",
-    f"--out={tmp_path}",
     "--iterations=2",
     "--draws=32",
     "--baseline_iterations=3",
   )
   captured = capsys.readouterr()
   assert status == 0, captured.err
-  records = [
-    json.loads(line)
-    for line in (tmp_path / "gradient_variance.jsonl").read_text().splitlines()
-  ]
+  numbers = run_dir / "analysis" / "gradient_variance.jsonl"
+  records = [json.loads(line) for line in numbers.read_text().splitlines()]
   assert len(records) == 2 * len(estimators.ESTIMATORS)
   by_name = {(r["minibatch"], r["estimator"]): r for r in records}
 
@@ -84,7 +81,8 @@ def test_measures_all_estimators_at_a_checkpoint(run_dir, tmp_path, capsys):
   assert "Biases within 5 standard errors of zero:" in captured.out
   # Of 32 draws of 8 images; n is one of three.
   assert all(100 < r["surprises"] <= 2 / 3 * 256 for r in records)
-  figure = np.asarray(Image.open(tmp_path / "gradient_variance.png"))
+  figure = Image.open(run_dir / "figures" / "gradient_variance.png")
+  figure = np.asarray(figure)
   assert len(np.unique(figure.reshape(-1, figure.shape[-1]), axis=0)) > 8
 
 
@@ -111,13 +109,15 @@ def test_at_iteration_0_the_baseline_is_fitted(run_dir, tmp_path, eagerly):
   status = call(
     gradient_variance,
     f"--run_dir={run_dir}",
-    f"--out={tmp_path}",
+    f"--figure={tmp_path / 'variances.png'}",
+    f"--json={tmp_path / 'variances.jsonl'}",
     "--iterations=0",
     "--draws=4",
     "--baseline_iterations=3",
   )
   assert status == 0
-  records = map(json.loads, (tmp_path / "gradient_variance.jsonl").open())
+  records = map(json.loads, (tmp_path / "variances.jsonl").open())
+  assert (tmp_path / "variances.png").exists()
   baselines = {r["baseline"] for r in records if r["estimator"] == "reinforce"}
   assert baselines == {"fitted for 3 iterations"}
 

@@ -1,6 +1,7 @@
 """The images that a model counts wrongly."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -151,13 +152,10 @@ def test_without_boxes_there_are_only_counts(split):
 def test_of_a_run(
   call, tmp_path, tiny_run, tiny_data, capsys, monkeypatch, eagerly
 ):
-  figure, numbers = tmp_path / "wrong.png", tmp_path / "wrong.json"
-  arguments = [
-    f"--run_dir={tiny_run}",
-    f"--figure={figure}",
-    f"--json={numbers}",
-    "--num_shown=3",
-  ]
+  run_dir = shutil.copytree(tiny_run, tmp_path / "run")
+  figure = run_dir / "figures" / "mistakes.png"
+  numbers = run_dir / "analysis" / "mistakes.json"
+  arguments = [f"--run_dir={run_dir}", "--num_shown=3"]
   assert call(mistakes, *arguments) == 0
   result = json.loads(numbers.read_text())
   with np.load(tiny_data) as arrays:

@@ -21,17 +21,15 @@ def metrics_of(windows, num_steps):
 
 
 def test_two_runs(call, tmp_path, tiny_run, tiny_data, capsys, eagerly):
-  again = tmp_path / "again"
-  shutil.copytree(tiny_run, again)
+  for name in ("run", "again"):
+    shutil.copytree(tiny_run, tmp_path / name)
   status = call(
     scan_policy,
-    f"--run_dirs={tiny_run},{again}",
-    f"--figure={tmp_path / 'policy.png'}",
-    f"--json={tmp_path / 'policy.json'}",
+    f"--run_dirs={tmp_path / 'run'},{tmp_path / 'again'}",
     "--split=validation",
   )
   assert status == 0
-  result = json.loads((tmp_path / "policy.json").read_text())
+  result = json.loads((tmp_path / "scan_policies.json").read_text())
   assert result["split"] == "validation"
   ours, copied = result["runs"].values()
   assert ours == copied
@@ -52,9 +50,22 @@ def test_two_runs(call, tmp_path, tiny_run, tiny_data, capsys, eagerly):
   assert [step["glimpses"] for step in ours["steps"]] == [
     np.sum(metrics.num_steps > step) for step in range(2)
   ]
-  assert f"place tells step: {expected.accuracy:.1%}" in capsys.readouterr().out
-  with Image.open(tmp_path / "policy.png") as image:
+  printed = capsys.readouterr().out
+  assert f"all 2 runs: place tells step: {expected.accuracy:.1%}" in printed
+  with Image.open(tmp_path / "scan_policies.png") as image:
     assert image.width > image.height
+
+
+def test_of_one_run(call, tmp_path, tiny_run, capsys, eagerly):
+  """The figure that training drew stays."""
+  run_dir = shutil.copytree(tiny_run, tmp_path / "run")
+  drawn = (run_dir / "figures" / "scan_policy.png").read_bytes()
+  assert call(scan_policy, f"--run_dirs={run_dir}") == 0
+  numbers = run_dir / "analysis" / "scan_policies.json"
+  assert len(json.loads(numbers.read_text())["runs"]) == 1
+  assert (run_dir / "figures" / "scan_policies.png").exists()
+  assert (run_dir / "figures" / "scan_policy.png").read_bytes() == drawn
+  assert capsys.readouterr().out.count("place tells step") == 1
 
 
 def test_halves_of_the_image():

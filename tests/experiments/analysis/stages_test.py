@@ -1,6 +1,7 @@
 """The progress figure at several checkpoints of a run."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -21,9 +22,10 @@ def test_one_part_for_each_checkpoint(
     return draw(outputs, *arguments)
 
   monkeypatch.setattr(figures, "stages", spy)
-  path = tmp_path / "stages.png"
-  arguments = [f"--run_dir={tiny_run}", f"--json={tmp_path / 'stages.json'}"]
-  assert call(stages, *arguments, f"--figure={path}") == 0
+  run_dir = shutil.copytree(tiny_run, tmp_path / "run")
+  path = run_dir / "figures" / "stages.png"
+  arguments = [f"--run_dir={run_dir}"]
+  assert call(stages, *arguments) == 0
 
   before, after = drawn.values()
   with np.load(tiny_data) as arrays:
@@ -37,7 +39,7 @@ def test_one_part_for_each_checkpoint(
     f" {np.mean(output.num_steps == counts):.1%} right"
     for iteration, output in ((0, before), (4, after))
   ]
-  numbers = json.loads((tmp_path / "stages.json").read_text())
+  numbers = json.loads((run_dir / "analysis" / "stages.json").read_text())
   assert numbers["num_images"] == len(images)
   assert numbers["stages"] == [
     {

@@ -31,7 +31,7 @@ EAGER = (
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory, tiny_flags, call):
+def result(tmp_path_factory, tiny_flags, single_data, call):
   folder = tmp_path_factory.mktemp("kill_test")
   with pytest.MonkeyPatch.context() as patch:
     patch.chdir(folder)
@@ -39,7 +39,7 @@ def result(tmp_path_factory, tiny_flags, call):
     patch.setattr(kill_test, "_PYTHON", EAGER)
     status = call(
       kill_test, "--out=out", "--json=result.json", "--kills=3", *CADENCES,
-      *tiny_flags, "--num_steps=1",
+      *tiny_flags, f"--data={single_data}", "--num_steps=1",
     )  # fmt: skip
   return folder, status
 

@@ -1,6 +1,7 @@
 """The benchmark binary, on a tiny model: that it measures what it says."""
 
 import json
+import subprocess
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import tensorflow as tf
 from absl import flags
 
 from air import config as config_lib
+from air import estimators
 from air.training import Trainer
 from experiments.benchmarks import bound, speed, startup, timing
 
@@ -109,7 +111,7 @@ def test_measures_and_writes(tiny_flags, call, tmp_path, capsys):
     *tiny_flags[:-1],
     "--num_steps=1",
     f"--json={path}",
-    "--estimators=marginal",
+    "--estimator=backpropagation",
     "--repetitions=3",
     "--iterations_per_repetition=4",
     "--starts=0",
@@ -118,22 +120,22 @@ def test_measures_and_writes(tiny_flags, call, tmp_path, capsys):
   [result] = json.loads(path.read_text())["threads"].values()
   times = result["milliseconds_per_iteration"]
   assert set(times) == {
-    *("marginal, compiled", "marginal, plain", "products", "state pass")
+    *("backpropagation, compiled", "backpropagation, plain"),
+    *("reinforce, compiled", "reinforce, plain", "products", "state pass"),
   }
   assert all(len(v) == 3 and min(v) > 0 for v in times.values())
-  expected = sorted(
-    b / a
-    for a, b in zip(
-      times["marginal, compiled"], times["marginal, plain"], strict=True
+  for estimator, speedup in result["speedup"].items():
+    compiled, plain = (
+      times[f"{estimator}, {n}"] for n in ("compiled", "plain")
     )
-  )
-  assert result["speedup"]["marginal"] == pytest.approx(expected[1])
+    expected = sorted(b / a for a, b in zip(compiled, plain, strict=True))
+    assert speedup == pytest.approx(expected[1])
   efficiencies = sorted(
     (p + s) / t
     for p, s, t in zip(
       times["products"],
       times["state pass"],
-      times["marginal, compiled"],
+      times["backpropagation, compiled"],
       strict=True,
     )
   )
@@ -141,7 +143,15 @@ def test_measures_and_writes(tiny_flags, call, tmp_path, capsys):
   assert result["evaluation_images"] == 12
   printed = capsys.readouterr().out
   assert f"efficiency: {efficiencies[1]:.2f}" in printed
-  assert "evaluation: 12 images" in printed
+  assert "evaluation: 12 images in" in printed
+
+
+def test_what_is_measured():
+  assert timing.estimators_of("marginal", False) == ["marginal", "reinforce"]
+  assert timing.estimators_of("reinforce", False) == ["reinforce"]
+  full = timing.estimators_of("vimco", True)
+  assert full[0] == "vimco"
+  assert sorted(full) == sorted(estimators.ESTIMATORS)
 
 
 def test_scaling_is_measured_with_each_number_of_threads(
@@ -189,7 +199,8 @@ def test_starts_get_the_flags_of_the_configuration(
 ):
   seen = []
 
-  def python(module, *arguments, **environment):
+  def python(module, *arguments, stderr, **environment):
+    assert stderr == subprocess.PIPE
     seen.append((module, arguments))
     # Nor are there compiled programs of earlier runs.
     [(name, folder)] = environment.items()

@@ -56,7 +56,8 @@ class TestInfer:
     printed = capsys.readouterr().out
     for count in range(4):
       images = np.sum(scenes.count == count)
-      assert f"images with {count} objects: {images}\n" in printed
+      objects = "1 object" if count == 1 else f"{count} objects"
+      assert f"images with {objects}: {images}\n" in printed
     picture = np.asarray(Image.open(out / "pictures" / pictures[0]))
     assert picture.shape == (200, 400, 3)
 

@@ -112,6 +112,19 @@ def test_a_process_with_other_threads_has_its_own_folder(monkeypatch):
   assert str(xla_cache.folder()) in os.environ["TF_XLA_FLAGS"] != first
 
 
+def test_what_to_expect_depends_on_what_is_kept(monkeypatch):
+  monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_auto_jit=2")
+  program()
+  assert xla_cache.expected() == "about 10 s on two idle cores"
+  monkeypatch.delenv("TF_XLA_FLAGS")
+  xla_cache.enable()  # to which an unsealed program is none
+  assert xla_cache.expected().startswith("about 10 s the first time, 3 s later")
+  program()
+  assert xla_cache.expected().startswith(
+    "about 3 s if it was compiled before, else 10 s"
+  )
+
+
 def test_without_room_nothing_is_kept(monkeypatch):
   usage = collections.namedtuple("usage", "free")
   monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1 << 20))
