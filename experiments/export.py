@@ -16,6 +16,7 @@ from etils import epy
 
 import air
 from experiments.common import launcher, trained
+from experiments.common.progress import Task
 
 with epy.lazy_imports():
   from air.storage import export
@@ -29,7 +30,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def main(flag_values: flags.FlagValues) -> None:
   """Exports the newest good checkpoint, then shows --out."""
-  with trained.new_output(flag_values) as out:
+  with trained.new_output(flag_values) as out, Task("exporting"):
     model = air.load(flag_values.run_dir)
     export.save(model.network, out, trained.count_probs(flag_values, model))
   print(f"{flag_values.out}: infer(images, seed), sample(n, seed)")

@@ -48,6 +48,7 @@ from etils import epy
 from air.storage import files
 from experiments.common import launcher, wording
 from experiments.common.launcher import UsageError
+from experiments.common.progress import Task
 from experiments.reports import terms, variances
 from experiments.reports.run_tables import (
   Groups,
@@ -136,8 +137,9 @@ def main(flag_values: flags.FlagValues) -> int:
       file=sys.stderr,
     )
     return 1
-  for path, draw in drawn.items():
-    figures.save(draw(), path)
+  with Task("drawing") as task:
+    for path, draw in task.over(drawn.items()):
+      figures.save(draw(), path)
   files.write_text(output, after)
   replaced = wording.number_of(blocks, "block")
   print(f"{output}: {replaced}, {wording.number_of(len(drawn), 'figure')}")

@@ -20,6 +20,7 @@ from etils import epy
 import air
 from experiments.common import launcher, trained
 from experiments.common.launcher import UsageError
+from experiments.common.progress import Task
 
 with epy.lazy_imports():
   from air.viz import figures
@@ -83,7 +84,7 @@ def _paint(
 
 def main(flag_values: flags.FlagValues) -> None:
   """Draws the sheet and the traversals, then shows --out."""
-  with trained.new_output(flag_values) as out:
+  with trained.new_output(flag_values) as out, Task("drawing scenes"):
     model = air.load(flag_values.run_dir)
     num, probs = flag_values.num, trained.count_probs(flag_values, model)
     try:
