@@ -4,7 +4,7 @@ VENV := .venv
 RUN_DIR ?= runs/default
 ARGS ?=
 
-.PHONY: setup train test lint typecheck clean
+.PHONY: setup train test lint typecheck docs clean
 
 setup: $(VENV)/.installed
 
@@ -26,6 +26,14 @@ lint: setup
 
 typecheck: setup
 	$(VENV)/bin/mypy
+
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt --editable '.[docs]'
+	touch $@
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

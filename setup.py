@@ -1,25 +1,47 @@
 """Metadata and dependency ranges; `constraints.txt` pins what was tested."""
 
 import pathlib
+import re
 
 import setuptools
 
-_README = pathlib.Path(__file__).parent / "README.md"
+_ROOT = pathlib.Path(__file__).parent
+_README = (_ROOT / "README.md").read_text(encoding="utf-8")
+# The one place of the version, which is read here without importing TensorFlow.
+_INIT = (_ROOT / "air" / "__init__.py").read_text(encoding="utf-8")
+_VERSION = re.findall(r'^__version__ = "(.+)"$', _INIT, re.MULTILINE)[0]
 
+_TENSORFLOW = ">=2.17,<2.22"
 _CLUSTER = ["ray>=2.50,<3", "rich>=13"]  # for experiments.sweep
 _TEST = ["hypothesis>=6", "pytest>=8", "pytest-xdist>=3.8", *_CLUSTER]
 _DEV = ["ruff>=0.6", "mypy>=1.11"]
+_DOCS = [
+  "mkdocs-material>=9.5,<10",
+  "mkdocstrings[python]>=0.26",
+  "pymdown-extensions<12",  # from 12 on mkdocstrings 1.0.6 does not work
+]
 
 setuptools.setup(
   name="attend-infer-repeat",
-  version="0.1.0",
+  version=_VERSION,
   description=(
     "Attend, Infer, Repeat (Eslami et al. 2016) in TensorFlow 2 and Sonnet 2"
   ),
-  long_description=_README.read_text(encoding="utf-8"),
+  long_description=_README,
   long_description_content_type="text/markdown",
+  author="The attend-infer-repeat developers",
   license="Apache-2.0",
+  keywords=[
+    "attend infer repeat",
+    "object-centric learning",
+    "scene understanding",
+    "variational inference",
+    "variational autoencoder",
+    "tensorflow",
+    "sonnet",
+  ],
   packages=setuptools.find_packages(include=["air", "air.*"]),
+  package_data={"air": ["py.typed"]},
   python_requires=">=3.10,<3.14",
   install_requires=[
     "absl-py>=2.1",
@@ -31,7 +53,7 @@ setuptools.setup(
     "numpy>=1.26",
     "pillow>=10",
     "tensorboard>=2.17",
-    "tensorflow>=2.17,<2.22",
+    f"tensorflow{_TENSORFLOW}",
     "tensorflow-probability>=0.25,<0.26",
     "tf-keras>=2.17,<2.22",  # required by tensorflow-probability
     "tqdm>=4.66",
@@ -40,10 +62,21 @@ setuptools.setup(
     "cluster": _CLUSTER,
     "test": _TEST,
     "dev": _TEST + _DEV,
+    "docs": _DOCS,
+    "gpu": [f"tensorflow[and-cuda]{_TENSORFLOW}"],
   },
   classifiers=[
+    "Development Status :: 4 - Beta",
+    "Intended Audience :: Education",
+    "Intended Audience :: Science/Research",
     "License :: OSI Approved :: Apache Software License",
+    "Operating System :: POSIX",
     "Programming Language :: Python :: 3",
+    "Programming Language :: Python :: 3.10",
+    "Programming Language :: Python :: 3.11",
+    "Programming Language :: Python :: 3.12",
+    "Programming Language :: Python :: 3.13",
     "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    "Typing :: Typed",
   ],
 )

@@ -17,6 +17,8 @@ with epy.lazy_api_imports(globals()):
   from air.prior import NumStepsDistribution
   from air.scenes import Scenes
 
+__version__ = "0.1.0"
+
 __all__ = [
   "AIRCell",
   "AIRConfig",

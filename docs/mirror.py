@@ -1,0 +1,47 @@
+"""A hook of MkDocs: the site mirrors the repository.
+
+Documents lie in the site where they lie in the repository, and so does every
+file that they link to. A link then works in both.
+"""
+
+import pathlib
+import re
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+_ROOT = pathlib.Path(__file__).parents[1]
+_FOLDERS = (".", "docs", "results")
+_LINK = re.compile(r"""(?:\]\(|src=")([^)"#\s]+)""")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+  """Returns the files of the site: the theme's, and those of the repository.
+
+  Args:
+    files: those that MkDocs has found.
+    config: of the site.
+  """
+  documents = [path for f in _FOLDERS for path in (_ROOT / f).glob("*.md")]
+  paths = set(documents)
+  for document in documents:
+    for link in _LINK.findall(document.read_text(encoding="utf-8")):
+      path = (document.parent / link).resolve()
+      if path.is_file() and path.is_relative_to(_ROOT):
+        paths.add(path)
+  mirrored = [
+    File(
+      path.relative_to(_ROOT).as_posix(),
+      str(_ROOT),
+      config.site_dir,
+      config.use_directory_urls,
+    )
+    for path in sorted(paths)
+  ]
+  themes = [file for file in files if file.src_dir != config.docs_dir]
+  return Files(themes + mirrored)
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+  """Returns a page on which tables that are folded away are rendered."""
+  return markdown.replace("<details>", "<details markdown>")
