@@ -23,7 +23,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     config: of the site.
   """
   documents = [path for f in _FOLDERS for path in (_ROOT / f).glob("*.md")]
-  paths = set(documents)
+  paths = {*documents, *(_ROOT / "docs").glob("*.css")}
   for document in documents:
     for link in _LINK.findall(document.read_text(encoding="utf-8")):
       path = (document.parent / link).resolve()

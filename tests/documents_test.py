@@ -201,6 +201,28 @@ def test_files_that_are_named_exist(document):
     assert (ROOT / name).exists(), name
 
 
+@functools.cache
+def all_flags():
+  """Returns the names of the flags of all binaries."""
+  flag_values = [parsed("data.generate", [])]
+  for path in (ROOT / "experiments").rglob("*.py"):
+    if "define_flags" in path.read_text() and "__main__" in path.read_text():
+      parts = path.relative_to(ROOT).with_suffix("").parts
+      values = flags.FlagValues()
+      importlib.import_module(".".join(parts)).define_flags(values)
+      flag_values.append(values)
+  return {"help", "helpfull", "flagfile"}.union(*flag_values)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_flags_that_are_named_exist(document):
+  for name in re.findall(r"`--(\w+\*?)", prose(document)):
+    if name.endswith("*"):
+      assert any(flag.startswith(name[:-1]) for flag in all_flags()), name
+    else:
+      assert name.removeprefix("no") in all_flags() or name in all_flags(), name
+
+
 @pytest.mark.parametrize(
   ("document", "most"), [("README.md", 900), ("RESULTS.md", 4_000)]
 )
