@@ -15,6 +15,16 @@ _FOLDERS = (".", "docs", "results")
 _LINK = re.compile(r"""(?:\]\(|src=")([^)"#\s]+)""")
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+  """Has headings be called as GitHub calls them.
+
+  Args:
+    config: of the site.
+  """
+  config.mdx_configs["toc"]["slugify"] = _slug
+  return config
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
   """Returns the files of the site: the theme's, and those of the repository.
 
@@ -45,3 +55,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, **_: object) -> str:
   """Returns a page on which tables that are folded away are rendered."""
   return markdown.replace("<details>", "<details markdown>")
+
+
+def _slug(heading: str, separator: str) -> str:
+  return re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", separator)

@@ -201,6 +201,15 @@ def test_files_that_are_named_exist(document):
     assert (ROOT / name).exists(), name
 
 
+def test_results_are_reproduced_by_the_commands_that_made_them(tmp_path):
+  (tmp_path / "cut").symlink_to(shutil.which("cut"))
+  of_results, of_page = (
+    [sorted(c) for c in commands(document, tmp_path) if "sweep" in c[2]]
+    for document in ("RESULTS.md", "docs/reproduce.md")
+  )
+  assert of_page == of_results
+
+
 @functools.cache
 def all_flags():
   """Returns the names of the flags of all binaries."""
