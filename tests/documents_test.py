@@ -19,7 +19,7 @@ from tensorboard import program
 import air
 from air import estimators
 from air.training import Trainer
-from data import dataset, generate
+from data import dataset
 from experiments import report
 from experiments.common import launcher
 from experiments.sweeps import plan, runner
@@ -88,13 +88,17 @@ def commands(document, path):
   return [command for command in found if "..." not in command]
 
 
+def defined(module):
+  """Returns the flags of a binary."""
+  flag_values = flags.FlagValues()
+  binary = importlib.import_module(module)
+  binary.define_flags(flag_values)
+  return flag_values
+
+
 def parsed(module, arguments):
   """Returns the flags of a binary, parsed."""
-  flag_values = flags.FlagValues()
-  if module == "data.generate":
-    generate.define_flags(flag_values)
-  else:
-    importlib.import_module(module).define_flags(flag_values)
+  flag_values = defined(module)
   there = [a for a in arguments if not a.startswith("--flagfile=runs/")]
   assert flag_values([module, *there])[1:] == []
   return flag_values
@@ -204,7 +208,11 @@ def test_files_that_are_named_exist(document):
 def test_results_are_reproduced_by_the_commands_that_made_them(tmp_path):
   (tmp_path / "cut").symlink_to(shutil.which("cut"))
   of_results, of_page = (
-    [sorted(c) for c in commands(document, tmp_path) if "sweep" in c[2]]
+    [
+      sorted(c)
+      for c in commands(document, tmp_path)
+      if c[2:3] == ["experiments.sweep"]
+    ]
     for document in ("RESULTS.md", "docs/reproduce.md")
   )
   assert of_page == of_results
@@ -213,14 +221,15 @@ def test_results_are_reproduced_by_the_commands_that_made_them(tmp_path):
 @functools.cache
 def all_flags():
   """Returns the names of the flags of all binaries."""
-  flag_values = [parsed("data.generate", [])]
-  for path in (ROOT / "experiments").rglob("*.py"):
-    if "define_flags" in path.read_text() and "__main__" in path.read_text():
-      parts = path.relative_to(ROOT).with_suffix("").parts
-      values = flags.FlagValues()
-      importlib.import_module(".".join(parts)).define_flags(values)
-      flag_values.append(values)
-  return {"help", "helpfull", "flagfile"}.union(*flag_values)
+  binaries = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for folder in ("data", "experiments")
+    for path in (ROOT / folder).rglob("*.py")
+    if all(
+      part in path.read_text() for part in ("def define_flags", "__main__")
+    )
+  ]
+  return {"help", "helpfull", "flagfile"}.union(*map(defined, binaries))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
