@@ -30,6 +30,9 @@ DOCUMENTS = sorted(
   for folder in (".", "docs", "results")
   for path in (ROOT / folder).glob("*.md")
 )
+# It has the commands and flags of the commits that it names.
+ARCHIVE = "results/archive.md"
+CURRENT = [document for document in DOCUMENTS if document != ARCHIVE]
 # The commands of a document are run by a shell in which these print their
 # arguments, each line of them ended by an empty one, and others do nothing.
 PRELUDE = """
@@ -150,10 +153,9 @@ def check(command, folder):
       check_binary(module, arguments, folder)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", CURRENT)
 def test_commands(document, tmp_path, monkeypatch):
   monkeypatch.chdir(ROOT)
-  (tmp_path / "cut").symlink_to(shutil.which("cut"))
   for command in commands(document, tmp_path):
     try:
       check(command, tmp_path / "out")
@@ -162,7 +164,6 @@ def test_commands(document, tmp_path, monkeypatch):
 
 
 def test_there_are_commands(tmp_path):
-  (tmp_path / "cut").symlink_to(shutil.which("cut"))
   found = [commands(document, tmp_path) for document in DOCUMENTS]
   assert sum(map(len, found)) > 60
   binaries = {c[2] for c in itertools.chain(*found) if c[0] == "python"}
@@ -171,6 +172,11 @@ def test_there_are_commands(tmp_path):
     for path in (ROOT / "experiments").glob("*.py")
     if path.stem != "__init__"
   }
+
+
+def test_the_archive_has_commands(tmp_path):
+  for command in commands(ARCHIVE, tmp_path):
+    assert command[:2] == ["python", "-m"]
 
 
 def anchors(document):
@@ -206,7 +212,6 @@ def test_files_that_are_named_exist(document):
 
 
 def test_results_are_reproduced_by_the_commands_that_made_them(tmp_path):
-  (tmp_path / "cut").symlink_to(shutil.which("cut"))
   of_results, of_page = (
     [
       sorted(c)
@@ -232,7 +237,7 @@ def all_flags():
   return {"help", "helpfull", "flagfile"}.union(*map(defined, binaries))
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", CURRENT)
 def test_flags_that_are_named_exist(document):
   for name in re.findall(r"`--(\w+\*?)", prose(document)):
     if name.endswith("*"):
@@ -248,10 +253,14 @@ def test_words(document, most):
   assert len(text_of(document).split()) <= most
 
 
-def test_results_are_those_of_the_records(monkeypatch, capsys):
+@pytest.mark.parametrize("document", ["RESULTS.md", ARCHIVE])
+def test_results_are_those_of_the_records(document, monkeypatch, capsys):
   monkeypatch.chdir(ROOT)
   status = launcher.run(
-    report.__doc__, report.define_flags, report.main, ["report", "--check"]
+    report.__doc__,
+    report.define_flags,
+    report.main,
+    ["report", f"--output={document}", "--check"],
   )
   assert status == 0, capsys.readouterr()
 
