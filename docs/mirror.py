@@ -12,6 +12,7 @@ from mkdocs.structure.files import File, Files
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _FOLDERS = (".", "docs", "results")
+_FOLDER = re.compile(r"\[([^\]]+)\]\((?!http)[^)]*/\)")
 _LINK = re.compile(r"""(?:\]\(|src=")([^)"#\s]+)""")
 
 
@@ -53,8 +54,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-  """Returns a page on which tables that are folded away are rendered."""
-  return markdown.replace("<details>", "<details markdown>")
+  """Returns a page as the site can show it.
+
+  Tables that are folded away are rendered, and folders, which are not in the
+  site, are named but not linked to.
+
+  Args:
+    markdown: of the page.
+  """
+  markdown = markdown.replace("<details>", "<details markdown>")
+  return _FOLDER.sub(r"\1", markdown)
 
 
 def _slug(heading: str, separator: str) -> str:
