@@ -1,5 +1,6 @@
 """The recurrent core of AIR: one attend-infer-repeat step."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import sonnet as snt
@@ -20,19 +21,24 @@ class CellState(NamedTuple):
 
   Attributes:
     images: `[B, H, W]` in [0, 1], the same at every step.
+    canvas: `[B, H, W]`, what the steps before have painted; zeros at first, and
+      always if no step looks at the difference.
     image_gates: `[B, 4 lstm_size]`, what the images' encoding adds to the gates
-      of the LSTM, the same at every step.
+      of the LSTM, the same at every step; `[B, 0]` if a step observes the
+      difference, which is not.
     what: `[B, Z]`, z_what of the last step; zeros at first.
     where: `[B, D]`, z_where of the last step, squashed; zeros at first.
     presence: `[B, 1]`, z_pres of the last step; ones at first, and after every
       step of the cell (see `AIRCell`).
-    lstm: `snt.LSTMState`, hidden and cell, each `[B, lstm_size]`.
+    lstm: `snt.LSTMState`, hidden and cell, each `[B, lstm_size]`; without
+      memory, each `[B, 0]`.
 
-  Before the first step, the last four are the same for all images: B is 1, and
-  their products with the weights are computed once.
+  Before the first step, the canvas and the last four are the same for all
+  images: B is 1, and their products with the weights are computed once.
   """
 
   images: tf.Tensor
+  canvas: tf.Tensor
   image_gates: tf.Tensor
   what: tf.Tensor
   where: tf.Tensor
@@ -48,13 +54,13 @@ class CellOutput(NamedTuple):
     where_scale: `[B, D]`, standard deviation of q(z_where).
     where: `[B, D]`, the sample of q(z_where), before any squash of samples.
     window: `[B, 4]`, the window (sx, tx, sy, ty) that this sample means.
-    glimpse: `[B, h, w]`, the image in that window.
+    glimpse: `[B, h, w]`, the image, or the difference, in that window.
     what_loc: `[B, Z]`, location of q(z_what).
     what_scale: `[B, Z]`, standard deviation of q(z_what).
     what: `[B, Z]`, the sample of q(z_what).
     hidden: `[B, lstm_size]`, the LSTM's output h_i, of which the presence head
-      makes p_i.
-    cell: `[B, lstm_size]`, the LSTM's cell.
+      makes p_i; without memory `[B, hidden_sizes[-1]]`, the MLP's.
+    cell: `[B, lstm_size]`, the LSTM's cell; without memory `[B, 0]`.
   """
 
   where_loc: tf.Tensor
@@ -104,6 +110,11 @@ class AIRCell(snt.RNNCore):
 
   So nothing in the unroll depends on p_i = presence(h_i), and the model
   computes p_1..p_T from h_1..h_T in one go.
+
+  In DAIR (the paper) a step observes the difference between the
+  image and the canvas of the steps before, all of them as if present: where
+  step i + 1 counts, they are. No gradient flows through that canvas: what a
+  step leaves for later ones to see is not a part of its credit.
   """
 
   def __init__(
@@ -111,6 +122,7 @@ class AIRCell(snt.RNNCore):
     config: config_lib.ModelConfig,
     w_init: snt.initializers.Initializer,
     initial_where: tfd.Normal | None = None,
+    paint: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
     name: str | None = None,
   ):
     """Makes the cell.
@@ -120,6 +132,8 @@ class AIRCell(snt.RNNCore):
       w_init: of every weight matrix.
       initial_where: what q(z_where) is about before training, batch shape
         `[D]`; None: location 0, scale softplus(config.where_scale_bias).
+      paint: z_what `[B, Z]` and windows `[B, 4]` to what these objects add to
+        the canvas, `[B, H, W]`; not needed if no step looks at the difference.
       name: of the module.
     """
     super().__init__(name=name)
@@ -128,11 +142,17 @@ class AIRCell(snt.RNNCore):
     self.image_encoder = modules.Encoder(
       hidden_sizes, w_init, name="image_encoder"
     )
-    self.lstm = modules.LSTM(config.lstm_size, w_init, name="lstm")
-    zeros = tf.zeros([config.lstm_size])
-    self.initial_lstm_state = snt.TrainableState(
-      snt.LSTMState(hidden=zeros, cell=zeros), name="initial_lstm_state"
-    )
+    self._paint = paint
+    if config.memory:
+      self.lstm = modules.LSTM(config.lstm_size, w_init, name="lstm")
+      zeros = tf.zeros([config.lstm_size])
+      self.initial_lstm_state = snt.TrainableState(
+        snt.LSTMState(hidden=zeros, cell=zeros), name="initial_lstm_state"
+      )
+    else:
+      self.mlp = modules.MLP(
+        hidden_sizes, w_init, activate_final=True, name="mlp"
+      )
     location_bias, scale_bias = 0.0, config.where_scale_bias
     if initial_where is not None:
       location_bias = initial_where.loc
@@ -157,7 +177,7 @@ class AIRCell(snt.RNNCore):
     )
 
   def initial_state(self, images: tf.Tensor) -> CellState:
-    """Encodes the images, once for all steps.
+    """Encodes the images once for all steps, where every step observes them.
 
     Args:
       images: `[B, H, W]` in [0, 1].
@@ -166,17 +186,27 @@ class AIRCell(snt.RNNCore):
       The state before the first step.
     """
     config = self._config
-    encoding = self.image_encoder(images)
-    fed_back = config.what_size + config.where_size + 1
+    nothing = images[:, 0, :0]  # [B, 0]
     return CellState(
       images=images,
-      image_gates=self.lstm.constant_gates(
-        encoding, fed_back if config.latent_feedback else 0
-      ),
+      canvas=tf.zeros([1, *images.shape[1:]]),
+      image_gates=self._gates(images)
+      if config.step_input == "image"
+      else nothing,
       what=tf.zeros([1, config.what_size]),
       where=tf.zeros([1, config.where_size]),
       presence=tf.ones([1, 1]),
-      lstm=self.initial_lstm_state(1),
+      lstm=self.initial_lstm_state(1)
+      if config.memory
+      else snt.LSTMState(hidden=nothing, cell=nothing),
+    )
+
+  def _gates(self, observed: tf.Tensor) -> tf.Tensor:
+    """Returns `[B, 4 lstm_size]`, what images `[B, H, W]` add to the gates."""
+    config = self._config
+    fed_back = config.what_size + config.where_size + 1
+    return self.lstm.constant_gates(
+      self.image_encoder(observed), fed_back if config.latent_feedback else 0
     )
 
   def squash(self, where: tf.Tensor) -> tf.Tensor:
@@ -191,6 +221,23 @@ class AIRCell(snt.RNNCore):
       return state.what[:, :0]
     return tf.concat([state.what, state.where, state.presence], axis=-1)
 
+  def _core(
+    self, difference: tf.Tensor, state: CellState
+  ) -> tuple[tf.Tensor, snt.LSTMState]:
+    """Returns h_i `[B, F]` and the next state of the LSTM, if there is one.
+
+    Args:
+      difference: `[B, H, W]`, which the step observes if the config says so.
+      state: that the last step returned.
+    """
+    if not self._config.memory:
+      return self.mlp(self.image_encoder(difference)), state.lstm
+    gates = state.image_gates
+    if self._config.step_input == "difference":
+      gates = self._gates(difference)
+    lstm_state = self.lstm(gates, self._fed_back(state), state.lstm)
+    return lstm_state.hidden, lstm_state
+
   def __call__(
     self, noise: Noise, prev_state: CellState
   ) -> tuple[CellOutput, CellState]:
@@ -203,22 +250,21 @@ class AIRCell(snt.RNNCore):
     Returns:
       What the step infers, and the next state.
     """
-    latents = self._fed_back(prev_state)
-    lstm_state = self.lstm(prev_state.image_gates, latents, prev_state.lstm)
-    hidden = lstm_state.hidden
+    config = self._config
+    difference = prev_state.images - tf.stop_gradient(prev_state.canvas)
+    hidden, lstm_state = self._core(difference, prev_state)
 
     # q(z_where | h_i)
     where_loc, where_scale = self.where_head(hidden)  # [B, D]
-    if self._config.where_squash == "locations":
+    if config.where_squash == "locations":
       where_loc = squash_where(where_loc)
     where = where_loc + where_scale * noise.where
     squashed = self.squash(where)
     window = to_window(squashed)  # [B, 4]
 
     # q(z_what | glimpse)
-    glimpse = transformer.crop(
-      prev_state.images, window, self._config.glimpse_size
-    )  # [B, h, w]
+    seen = prev_state.images if config.glimpse_input == "image" else difference
+    glimpse = transformer.crop(seen, window, config.glimpse_size)  # [B, h, w]
     what_loc, what_scale = self.what_head(self.glimpse_encoder(glimpse))
     what = what_loc + what_scale * noise.what  # [B, Z]
 
@@ -234,7 +280,12 @@ class AIRCell(snt.RNNCore):
       hidden=hidden,
       cell=lstm_state.cell,
     )
+    canvas = prev_state.canvas
+    if "difference" in (config.step_input, config.glimpse_input):
+      assert self._paint is not None
+      canvas += self._paint(what, window)
     next_state = prev_state._replace(
+      canvas=canvas,
       what=what,
       where=squashed,
       presence=tf.ones_like(what[:, :1]),

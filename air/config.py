@@ -137,6 +137,24 @@ class ModelConfig(_Checked):
   baseline_hidden_sizes: tuple[int, ...] = _field(
     (256, 128), "hidden layers of the neural baseline (post)", _AT_LEAST_1
   )
+  step_input: Literal["image", "difference"] = _field(
+    "image",
+    "what a step observes: the image (post), or the difference between it and"
+    " what the steps before have painted (the paper's DAIR)",
+    before="image",
+  )
+  glimpse_input: Literal["image", "difference"] = _field(
+    "image",
+    "what a glimpse is cut out of: the image (post), or that difference",
+    before="image",
+  )
+  memory: bool = _field(
+    True,
+    "an LSTM remembers the steps before (post); without, a step knows of them"
+    " what the difference shows, and an MLP of hidden_sizes is in the LSTM's"
+    " place (the paper's DAIR)",
+    before=True,
+  )
   lstm_size: int = _field(256, "units of the LSTM (post)", _AT_LEAST_1)
   latent_feedback: bool = _field(
     True,
@@ -204,6 +222,15 @@ class ModelConfig(_Checked):
       self.glimpse_size,
       f"no more than the image's {self.image_size}",
     )
+    _require(
+      self.memory or self.step_input == "difference",
+      "memory", self.memory,
+      "True with step_input=image, where all steps would be the same",
+    )  # fmt: skip
+    _require(
+      self.memory or not self.latent_feedback,
+      "latent_feedback", self.latent_feedback, "False without memory",
+    )  # fmt: skip
     _require(
       self.where_init == "code" or self.where_squash != "locations",
       "where_init", repr(self.where_init),

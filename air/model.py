@@ -60,8 +60,13 @@ class AIRModel(snt.Module):
       initial_where = prior.where_prior(
         config.prior, model_config.where_size, 0.0
       )
+
+    def paint(what, window):
+      glimpses = model_config.canvas_multiplier * self.decoder(what)
+      return transformer.paste(glimpses, window, model_config.image_size)
+
     self.cell = cell_lib.AIRCell(
-      model_config, w_init, initial_where, name="cell"
+      model_config, w_init, initial_where, paint, name="cell"
     )
     self.presence_head = modules.ScalarHead(
       model_config.presence_hidden_sizes,
