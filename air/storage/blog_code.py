@@ -16,6 +16,7 @@ from air.errors import CheckpointError
 from air.model import AIRModel
 
 _MLPS = {
+  "cell": "AIRCell/MLP",  # which takes the place of the LSTM, unlike there
   "cell/image_encoder": "AIRCell/Encoder/MLP",
   "cell/glimpse_encoder": "AIRCell/Encoder_1/MLP",
   "cell/what_head": "AIRCell/ParametrisedGaussian",

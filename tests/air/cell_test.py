@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from air import cell as cell_lib
 from air import config as config_lib
-from air import modules, noise
+from air import modules, noise, transformer
 
 
 def small_config(**changes):
@@ -22,10 +22,17 @@ def small_config(**changes):
   return config_lib.ModelConfig(**{**sizes, **changes})
 
 
+def paint(what, window):
+  """Returns a picture `[B, 12, 10]` that the latents alone decide."""
+  latents = tf.concat([what, window], axis=-1)
+  pixels = tf.reshape(tf.range(8 * 12 * 10, dtype=tf.float32), [8, -1])
+  return tf.reshape(0.1 * latents @ tf.sin(pixels), [-1, 12, 10])
+
+
 def make(seed=0, **changes):
   config = small_config(**changes)
   initializer = modules.FanInNormal(tf.constant([seed, 0]))
-  cell = cell_lib.AIRCell(config, initializer)
+  cell = cell_lib.AIRCell(config, initializer, paint=paint)
   images = tf.constant(np.random.default_rng(1).random([3, 12, 10]), tf.float32)
   step_noise = noise.sample(
     tf.constant([seed, 1]), 3, 3, config.where_size, config.what_size
@@ -205,3 +212,98 @@ def test_weights_are_a_function_of_the_seed():
     np.testing.assert_array_equal(a, b)
     if a.ndim > 1 and a.any():  # biases are constant at first
       assert not np.array_equal(a, c)
+
+
+DAIR = {
+  "step_input": "difference",
+  "glimpse_input": "difference",
+  "memory": False,
+  "latent_feedback": False,
+}
+
+
+def mlp_by_hand(module, inputs, activate_final=True):
+  """Returns `[B, F]`, what an MLP makes of inputs `[B, ...]`, in numpy."""
+  variables = module.trainable_variables  # b, w, b, w, ...
+  layers = list(zip(variables[1::2], variables[::2], strict=True))
+  hidden = inputs.reshape(len(inputs), -1)
+  for i, (w, b) in enumerate(layers):
+    hidden = hidden @ w.numpy() + b.numpy()
+    if activate_final or i + 1 < len(layers):
+      hidden = np.where(hidden > 0, hidden, np.expm1(hidden))
+  return hidden
+
+
+def test_dair_by_hand():
+  """h_i, q(z_where_i) and the glimpse of each step."""
+  cell, images, step_noise = make(**DAIR)
+  state = cell.initial_state(images)
+  difference = images.numpy()
+  for step in range(3):
+    output, state = cell(step_of(step_noise, step), state)
+    hidden = mlp_by_hand(cell.mlp, mlp_by_hand(cell.image_encoder, difference))
+    where = mlp_by_hand(cell.where_head, hidden, activate_final=False)
+    glimpse = transformer.crop(
+      tf.constant(difference, tf.float32), output.window, (6, 5)
+    )
+    for name, expected in (
+      ("hidden", hidden),
+      ("where_loc", where[:, :4]),
+      ("glimpse", glimpse),
+    ):
+      np.testing.assert_allclose(
+        getattr(output, name), expected, rtol=1e-4, atol=1e-5, err_msg=name
+      )
+    assert output.cell.shape == [3, 0]
+    painted = paint(output.what, output.window).numpy()
+    assert np.abs(painted).max() > 0.05
+    difference = difference - painted
+
+
+@pytest.mark.parametrize("step_input", ["image", "difference"])
+@pytest.mark.parametrize("glimpse_input", ["image", "difference"])
+def test_step_and_glimpse_see_the_image_or_the_difference(
+  step_input, glimpse_input
+):
+  cell, images, step_noise = make(
+    step_input=step_input, glimpse_input=glimpse_input
+  )
+  plain = second_step(cell, images, step_noise)
+  painted = second_step(cell, images, step_noise, canvas=2.0 * images)
+  sees = np.abs(plain.hidden - painted.hidden).max() > 1e-3
+  assert sees == (step_input == "difference")
+  seen = images if glimpse_input == "image" else -images
+  np.testing.assert_allclose(
+    painted.glimpse,
+    transformer.crop(seen, painted.window, (6, 5)),
+    rtol=1e-4,
+    atol=1e-6,
+  )
+
+
+def test_a_step_without_memory_knows_the_difference_alone():
+  cell, images, step_noise = make(**DAIR)
+  _, after_one = cell(step_of(step_noise, 0), cell.initial_state(images))
+  second = step_of(step_noise, 1)
+  output, _ = cell(second, after_one)
+  rest = images - after_one.canvas
+  as_first, _ = cell(second, cell.initial_state(rest))
+  for name, value in output._asdict().items():
+    np.testing.assert_array_equal(value, getattr(as_first, name), err_msg=name)
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_no_gradient_flows_through_the_canvas(memory):
+  cell, images, step_noise = make(
+    **{**DAIR, "memory": memory, "latent_feedback": memory}
+  )
+  first = step_of(step_noise, 0)
+  with tf.GradientTape() as tape:
+    tape.watch(first.what)
+    _, state = cell(first, cell.initial_state(images))
+    # What is fed back has its gradient, as in AIR.
+    state = state._replace(what=tf.stop_gradient(state.what))
+    output, _ = cell(step_of(step_noise, 1), state)
+    seen = tf.reduce_sum(output.hidden) + tf.reduce_sum(output.what_loc)
+  assert np.abs(state.canvas).max() > 0.05
+  assert tape.gradient(seen, first.what) is None

@@ -149,6 +149,17 @@ def test_vimco_needs_two_samples(small_config, num_samples):
     assert AIRModel(config).num_samples == 5
 
 
+def test_without_memory_a_step_observes_the_difference_alone():
+  dair = {"step_input": "difference", "latent_feedback": False}
+  assert not ModelConfig(memory=False, **dair).memory
+  with pytest.raises(ConfigError, match=r"^memory is False, expected True "):
+    ModelConfig(memory=False, latent_feedback=False)
+  with pytest.raises(
+    ConfigError, match=r"^latent_feedback is True, expected False "
+  ):
+    ModelConfig(memory=False, step_input="difference")
+
+
 def test_where_size():
   assert ModelConfig(where_parametrization="4d").where_size == 4
   assert ModelConfig(where_parametrization="3d").where_size == 3
@@ -179,6 +190,8 @@ def changed_config():
     "where_squash": "none",
     "where_init": "code",
     "presence_floor_coin": "uniform",
+    "step_input": "difference",
+    "glimpse_input": "difference",
     "estimator": "reinforce",
   }
 
@@ -219,6 +232,9 @@ def test_round_trip(make):
   ("part", "field", "before"),
   [
     ("model", "decoder_init_scale", 1.0),
+    ("model", "step_input", "image"),
+    ("model", "glimpse_input", "image"),
+    ("model", "memory", True),
     ("training", "presence_floor_coin", "fair"),
     ("training", "presence_limit", 0.0),
     ("training", "learning_rate_final_ratio", 1.0),

@@ -15,9 +15,17 @@ from air.noise import Noise
 
 NUM_STEPS = 3
 BATCH = 2
+DIFFERENCE = {"step_input": "difference", "glimpse_input": "difference"}
+NO_FEEDBACK = {"latent_feedback": False}
+MODELS = {
+  "AIR": {},
+  "AIR without feedback": NO_FEEDBACK,
+  "DAIR with memory": DIFFERENCE,
+  "DAIR": {"memory": False, **DIFFERENCE, **NO_FEEDBACK},
+}
 
 
-def make_model(estimator, feedback=True, seed=0, **training):
+def make_model(estimator, kind="AIR", seed=0, **training):
   config = config_lib.AIRConfig(
     model=config_lib.ModelConfig(
       image_size=(10, 9),
@@ -28,7 +36,7 @@ def make_model(estimator, feedback=True, seed=0, **training):
       presence_hidden_sizes=(8, 8),
       baseline_hidden_sizes=(8, 6),
       lstm_size=6,
-      latent_feedback=feedback,
+      **MODELS[kind],
     ),
     training=config_lib.TrainingConfig(
       estimator=estimator, seed=seed, **training
@@ -96,8 +104,8 @@ def with_baseline(model, scale):
   return model
 
 
-def unbiasedness_error(model, image=0):
-  marginal = make_model("marginal")
+def unbiasedness_error(model, image=0, kind="AIR"):
+  marginal = make_model("marginal", kind)
   images, step_noise = make_inputs(model)
   expected, _ = gradients_per_image(marginal, images, step_noise, image)
   actual = expected_reinforce_gradient(model, images, step_noise, image)
@@ -109,6 +117,12 @@ def unbiasedness_error(model, image=0):
 def test_reinforce_averages_to_marginal(scale, image):
   model = with_baseline(make_model("reinforce"), scale)
   assert unbiasedness_error(model, image) < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["DAIR with memory", "DAIR"])
+def test_reinforce_averages_to_marginal_where_steps_see_the_difference(kind):
+  model = with_baseline(make_model("reinforce", kind), 2.0)
+  assert unbiasedness_error(model, kind=kind) < 1e-4
 
 
 @pytest.mark.parametrize("image", range(BATCH))
@@ -176,10 +190,13 @@ def test_models_of_all_estimators_start_from_the_same_weights():
       np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("feedback", [True, False])
-def test_marginal_is_the_sum_over_truncated_unrolls(feedback):
-  """N + 1 unrolls that really feed back z_pres = 1, .., 1, 0, .., 0."""
-  model = make_model("marginal", feedback)
+@pytest.mark.parametrize("kind", MODELS)
+def test_marginal_is_the_sum_over_truncated_unrolls(kind):
+  """N + 1 unrolls that really feed back z_pres = 1, .., 1, 0, .., 0.
+
+  And that show the difference to the canvas of the objects present alone.
+  """
+  model = make_model("marginal", kind)
   images, step_noise = make_inputs(model)
   priors = model.priors(4000)
   output = model(images, step_noise)
@@ -197,6 +214,8 @@ def test_marginal_is_the_sum_over_truncated_unrolls(feedback):
 
 def truncated_unroll(model, images, step_noise, where_prior, n):
   """Takes n steps with z_pres = 1 fed back, the others with 0.
+
+  The canvas whose difference to the image is observed is painted here.
 
   Returns:
     log p(x | canvas) minus the KL terms of the n steps, and q(n|z), `[B]`.
@@ -218,6 +237,7 @@ def truncated_unroll(model, images, step_noise, where_prior, n):
       )
     elif step == n:
       q_n = q_n * (1 - p)
+    state = state._replace(canvas=tf.constant(canvas, tf.float32))
   std = model.config.model.output_std
   error = ((images - canvas) ** 2).numpy().sum((1, 2))
   log_likelihood = -0.5 * error / std**2 - 90 * np.log(std * np.sqrt(2 * np.pi))
@@ -338,7 +358,7 @@ def relaxed_loss(model, images, step_noise):
 )
 def test_gradients_of_the_relaxed_objective_by_finite_differences(modules):
   """Of what moves no window: there, interpolation has kinks."""
-  model = make_model("relaxed", feedback=False)
+  model = make_model("relaxed", "AIR without feedback")
   images, step_noise = make_inputs(model)
   variables = [
     v for v in model.model_variables if any(m in v.name for m in modules)
@@ -442,6 +462,29 @@ def test_the_baseline_sees_image_and_latents_and_no_presence():
   assert features[0].shape == [BATCH, 90 + NUM_STEPS * (3 + 4)]
   for other in features[1:]:
     np.testing.assert_array_equal(features[0], other)
+
+
+@pytest.mark.parametrize("kind", ["DAIR with memory", "DAIR"])
+@pytest.mark.parametrize("estimator", estimators.ESTIMATORS)
+def test_every_estimator_trains_where_steps_see_the_difference(estimator, kind):
+  model = make_model(estimator, kind, num_samples=2)
+  images, _ = make_inputs(model)
+  images = tf.tile(images, [2, 1, 1])
+  step_noise = model.sample_noise(tf.constant([5, 1]), 2 * BATCH)
+  with tf.GradientTape() as tape:
+    output = model(images, step_noise, 0.2)
+    objective = model.objective(
+      output, model.elbo_terms(output, model.priors(0))
+    )
+    loss = objective.loss + objective.baseline_loss
+  variables = [*model.model_variables]
+  if estimator != "reinforce_plain":  # which has no use for its baseline
+    variables += model.baseline_variables
+  for variable, gradient in zip(
+    variables, tape.gradient(loss, variables), strict=True
+  ):
+    assert np.all(np.isfinite(gradient)), variable.name
+    assert np.abs(gradient).max() > 0, variable.name
 
 
 def test_unknown_estimator_is_refused():

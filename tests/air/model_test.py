@@ -55,6 +55,41 @@ def test_canvases_are_sums_of_prefixes():
   assert np.abs(painted).max(axis=(1, 2, 3)).min() > 0
 
 
+DIFFERENCE = {"step_input": "difference", "glimpse_input": "difference"}
+DAIR = {"memory": False, "latent_feedback": False, **DIFFERENCE}
+
+
+@pytest.mark.parametrize(
+  "changes", [{}, DIFFERENCE, DAIR], ids=["AIR", "DAIR with memory", "DAIR"]
+)
+def test_a_step_does_not_depend_on_later_ones(changes):
+  longer, shorter = (make_model(num_steps=n, **changes) for n in (4, 2))
+  many, few = run(longer), run(shorter)
+  close = {"rtol": 1e-5, "atol": 1e-6}
+  np.testing.assert_allclose(many.canvases[:3], few.canvases, **close)
+  np.testing.assert_allclose(
+    many.presence_logits[:, :2], few.presence_logits, **close
+  )
+  for name, field in few.steps._asdict().items():
+    np.testing.assert_allclose(
+      getattr(many.steps, name)[:2], field, err_msg=name, **close
+    )
+
+
+def test_a_step_of_dair_sees_what_the_canvas_lacks():
+  """The third step is the first on what two objects leave."""
+  model = make_model(**DAIR)
+  output = run(model)
+  noise = model.zero_noise(4)
+  rest = model(output.images - output.canvases[2], noise)
+  image = model(output.images, noise)
+  found = output.raw_presence_logits[:, 2]
+  assert np.abs(image.raw_presence_logits[:, 0] - found).max() > 1e-2
+  np.testing.assert_allclose(
+    rest.raw_presence_logits[:, 0], found, rtol=1e-4, atol=1e-5
+  )
+
+
 def test_decoder_init_scale_multiplies_the_first_output():
   one, ten = make_model(), make_model(decoder_init_scale=10.0)
   what = tf.random.stateless_normal([4, 3], [0, 0])
