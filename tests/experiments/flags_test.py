@@ -64,7 +64,7 @@ def test_flagfiles_have_the_published_numbers():
   by_name = {p.stem: config_of(f"--flagfile={p}") for p in CONFIGS}
   assert set(by_name) == {
     *("blog", "blog_code", "default", "paper"),
-    *("small_digits", "small_digits_64", "more_objects"),
+    *("small_digits", "small_digits_64", "more_objects", "dair"),
   }
   blog, code, paper = (by_name[n] for n in ("blog", "blog_code", "paper"))
   assert blog.training.estimator == paper.training.estimator == "reinforce"
@@ -78,6 +78,10 @@ def test_flagfiles_have_the_published_numbers():
   assert code.prior.steps_prior_final == 1e-7
   assert paper.model.where_parametrization == "3d"
   assert paper.model.hidden_sizes == (200,)
+  for name, config in by_name.items():
+    assert config.model.memory == (name != "dair")
+    observed = "difference" if name == "dair" else "image"
+    assert config.model.step_input == config.model.glimpse_input == observed
 
 
 @pytest.mark.parametrize("name", ["blog", "blog_code", "paper"])
