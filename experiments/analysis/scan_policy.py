@@ -35,7 +35,7 @@ from experiments.common.outputs import Outputs
 from experiments.common.progress import Task
 
 with epy.lazy_imports():
-  from tensorflow_probability import distributions as tfd
+  import tensorflow_probability as tfp
 
   from air import evaluation
   from air.viz import figures
@@ -92,7 +92,8 @@ def interval(values: Sequence[float]) -> dict[str, float | None]:
   """
   mean, half = statistics.fmean(values), None
   if len(values) > 1:
-    t = float(tfd.StudentT(len(values) - 1.0, 0.0, 1.0).quantile(0.975))
+    student = tfp.distributions.StudentT(len(values) - 1.0, 0.0, 1.0)
+    t = float(student.quantile(0.975))
     half = t * statistics.stdev(values) / math.sqrt(len(values))
   return {
     "mean": mean,

@@ -68,7 +68,7 @@ def test_a_sweep(tmp_path, tiny_flags, single_data, capsys, monkeypatch):
     "esac\n"
     f'exec {sys.executable} -m experiments.train "$@"\n'
   )
-  monkeypatch.setattr(sweep, "_TRAIN", ("/bin/sh", str(script)))
+  monkeypatch.setattr(runner, "_TRAIN", ("/bin/sh", str(script)))
   last = iteration + 5
   arguments += ["--seeds=0-1", f"--iterations={last}", "--jobs=2"]
   assert run_sweep(f"--configs=default,{BROKEN}", *arguments) == 1

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from air.viz import charts
-from experiments import sweep, train
+from experiments import train
 from experiments.analysis import init_sensitivity
-from experiments.sweeps import plan, records
+from experiments.sweeps import plan, records, runner
 
 # One combination, but for the estimators.
 GRID = [
@@ -136,7 +136,7 @@ def test_cells_are_means_over_seeds(call, tmp_path, monkeypatch, drawn):
   (tmp_path / "results.jsonl").write_text(
     "".join(json.dumps(r) + "\n" for r in results)
   )
-  monkeypatch.setattr(sweep, "run", lambda configs, flag_values: 1)
+  monkeypatch.setattr(runner, "run", lambda configs, flag_values: 1)
   arguments = [f"--out={tmp_path}", "--seeds=0-1", "--estimators=marginal"]
   arguments += [*GRID, "--decoder_init_scale_grid=0.5,2,4"]
   assert call(init_sensitivity, *arguments) == 1
@@ -156,7 +156,7 @@ def test_a_configuration_with_settings(call, tmp_path, monkeypatch):
     swept.extend(configs)
     return 9
 
-  monkeypatch.setattr(sweep, "run", run)
+  monkeypatch.setattr(runner, "run", run)
   arguments = [f"--out={tmp_path}", "--seeds=0", "--estimators=marginal", *GRID]
   assert call(init_sensitivity, *arguments, "--config=blog:what_size=9") == 9
   [config] = swept
@@ -167,6 +167,6 @@ def test_a_configuration_with_settings(call, tmp_path, monkeypatch):
 
 
 def test_stopped_by_a_signal(call, tmp_path, monkeypatch):
-  monkeypatch.setattr(sweep, "run", lambda configs, flag_values: 143)
+  monkeypatch.setattr(runner, "run", lambda configs, flag_values: 143)
   assert call(init_sensitivity, f"--out={tmp_path}", "--seeds=0") == 143
   assert list(tmp_path.iterdir()) == []
