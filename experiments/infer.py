@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from absl import flags
 from etils import epy
-from PIL import Image
 
 import air
 from experiments.common import images, launcher, trained, wording
@@ -86,7 +85,7 @@ def main(flag_values: flags.FlagValues) -> None:
         picture = figures.annotated(
           array[index], scenes.canvas[i], scenes.boxes[i, :count]
         )
-        Image.fromarray(picture).save(out / name)
+        figures.captioned(picture, model.num_steps).save(out / name)
         counts[count] += 1
         task.advance()
   for count, num_images in enumerate(counts):

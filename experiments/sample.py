@@ -12,6 +12,7 @@ to 2 above.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 from absl import flags
@@ -82,6 +83,27 @@ def _paint(
   return model.paint(*flat).reshape([*grid, *model.image_size])
 
 
+def _caption(num: int, choice: str, probs: Sequence[float] | None) -> str:
+  """Returns what stands above the scenes.
+
+  Args:
+    num: of scenes.
+    choice: what --count_probs says.
+    probs: what that means, see `trained.count_probs`.
+  """
+  if probs is None:
+    counts = "drawn from its prior"
+  elif choice == "equal":
+    counts = f"1 to {len(probs) - 1}, equally probable"
+  else:
+    shares = ", ".join(f"{prob:.2g}" for prob in probs)
+    counts = f"0 to {len(probs) - 1} with probabilities {shares}"
+  return (
+    f"{num} scenes drawn from the model. Number of objects: {counts}"
+    f" (--count_probs={choice}). What and where: drawn from their priors."
+  )
+
+
 def main(flag_values: flags.FlagValues) -> None:
   """Draws the sheet and the traversals, then shows --out."""
   with trained.new_output(flag_values) as out, Task("drawing scenes"):
@@ -94,7 +116,13 @@ def main(flag_values: flags.FlagValues) -> None:
         f"num is {num}, expected scenes that fit into memory: {error}"
       ) from error
     np.savez(out / "samples.npz", **scenes._asdict())
-    figures.save(figures.sheet(_sheet(scenes.canvas)), out / "samples.png")
+    figures.save(
+      figures.sheet(
+        _sheet(scenes.canvas),
+        title=_caption(num, flag_values.count_probs, probs),
+      ),
+      out / "samples.png",
+    )
 
     # The first object that was drawn, where objects are expected.
     prior = model.network.final_priors().where
@@ -108,7 +136,10 @@ def main(flag_values: flags.FlagValues) -> None:
     entries = np.argsort(-change)[:_ENTRIES]
     figures.save(
       figures.sheet(
-        of_what[entries], [f"z_what {k}" for k in entries], columns
+        of_what[entries],
+        [f"z_what {k}" for k in entries],
+        columns,
+        "An object: in each row one entry of z_what takes these values.",
       ),
       out / "traversal_what.png",
     )
@@ -119,6 +150,8 @@ def main(flag_values: flags.FlagValues) -> None:
         _paint(model, what, _traverse(where, steps)),
         _WHERE_NAMES[len(where)],
         columns,
+        "An object: in each row one entry of z_where takes these values, in"
+        " standard deviations of its prior from its mean.",
       ),
       out / "traversal_where.png",
     )

@@ -5,33 +5,27 @@ They are made without pyplot, which needs a backend and keeps what it makes.
 
 import itertools
 import math
-import re
-import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import lines
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
-# Okabe and Ito, which colour-blind readers tell apart.
-_COLOURS = (
-  "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000",
-)  # fmt: skip
+from air.viz import style
+
 _LINE_STYLES = ("-", "--", ":", "-.")
-# Of what is not a run: told apart by their lines only.
-_REFERENCE_COLOUR = "#777777"
-_REFERENCE_LINE_STYLES = (
-  "--", ":", "-.", (0, (8, 2)), (0, (8, 2, 1, 2, 1, 2)), (0, (1, 4)),
+# Of what is not a run, in this order: unlike runs, they have no points.
+_REFERENCE_COLOURS = (
+  style.BLACK, style.RED, style.GREEN, style.PURPLE, style.ORANGE,
 )  # fmt: skip
-# Blue and vermilion of Okabe and Ito, which colour-blind readers tell apart.
-_SUCCESS_COLOUR, _FAILURE_COLOUR = "#0072B2", "#D55E00"
-# All eight of theirs, and grey.
-_ESTIMATOR_COLOURS = (
-  *("#000000", "#E69F00", "#56B4E9", "#009E73"),
-  *("#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#999999"),
-)
+_REFERENCE_LINE_STYLES = ("--", ":", "-.", (0, (8, 2)), (0, (4, 1, 1, 1, 1, 1)))
+_SUCCESS_COLOUR, _FAILURE_COLOUR = style.BLUE, style.RED
+# Of checkpoints, from the first to the last, and so on from the first.
+_CHECKPOINT_COLOURS = (style.ORANGE, style.RED, style.PURPLE, style.BLUE)
+_CHECKPOINT_MARKERS = "osD^v"
 
 
 def accuracy_curve(evaluations: Sequence[Mapping]) -> Figure:
@@ -41,24 +35,32 @@ def accuracy_curve(evaluations: Sequence[Mapping]) -> Figure:
     evaluations: as in `metrics.jsonl`, with `iteration`, `count_accuracy` and
       `count_accuracy_mode`.
   """
-  figure = Figure(figsize=(6, 4), layout="constrained")
+  figure = style.figure(3.4, 5.4)
   axis = figure.subplots()
   iterations = [e["iteration"] for e in evaluations]
-  for key, label in (
-    ("count_accuracy", "n sampled from q(n|x)"),
-    ("count_accuracy_mode", "most probable n"),
+  for key, label, colour in (
+    ("count_accuracy", "n sampled from q(n|x)", style.BLUE),
+    ("count_accuracy_mode", "most probable n", style.RED),
   ):
-    axis.plot(
-      iterations, [e[key] for e in evaluations], marker="o", ms=3, label=label
-    )
-  axis.set(
-    xlabel="iteration",
-    ylabel="counting accuracy (validation)",
-    ylim=(0.0, 1.02),
-  )
-  axis.grid(alpha=0.3)
-  axis.legend(loc="lower right")
+    values = [e[key] for e in evaluations]
+    axis.plot(iterations, values, color=colour, marker="o", ms=3, label=label)
+  axis.set(ylabel="counting accuracy (validation)", ylim=(0.0, 1.02))
+  _finish(axis)
+  axis.legend(loc="lower right", fontsize=style.TEXT_SIZE)
   return figure
+
+
+def _finish(axis: Axes, x_label: str = "iteration") -> None:
+  """Gives an axis the look of all charts over iterations."""
+  axis.set_xlabel(x_label, size=style.TEXT_SIZE)
+  axis.yaxis.label.set_size(style.TEXT_SIZE)
+  axis.title.set_size(style.TEXT_SIZE + 1)
+  axis.tick_params(labelsize=style.TEXT_SIZE)
+  axis.xaxis.set_major_locator(
+    MaxNLocator(5, steps=[1, 2, 5, 10], integer=True)
+  )
+  axis.xaxis.set_major_formatter(EngFormatter(sep=""))  # 300k
+  axis.grid(alpha=0.3)
 
 
 class Curve(NamedTuple):
@@ -83,8 +85,11 @@ def accuracy_curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
   """
   columns = min(len(panels), 3)
   rows = -(-len(panels) // columns)
-  figure = Figure(
-    figsize=(1.0 + 4.0 * columns, 0.5 + 3.2 * rows), layout="constrained"
+  # A single one is as wide as two of several.
+  panel_width = style.WIDTH / max(columns, 1.5)
+  titles = [style.wrapped(name, int(panel_width / 0.075)) for name in panels]
+  figure = style.figure(
+    0.4 + rows * (2.1 + 0.15 * max(map(len, titles))), panel_width * columns
   )
   axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
   styles: dict[bool, dict[str, Any]] = {
@@ -93,9 +98,11 @@ def accuracy_curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
   }
   # Wide, and below the runs, which it would hide where they are equal.
   median_style: dict[str, Any] = {
-    "color": "#BBBBBB", "linewidth": 4.0, "zorder": 1.0,
+    "color": style.GREY, "alpha": 0.6, "linewidth": 4.0, "zorder": 1.0,
   }  # fmt: skip
-  for axis, (name, curves) in zip(axes.flat, panels.items(), strict=False):
+  for axis, title, curves in zip(
+    axes.flat, titles, panels.values(), strict=False
+  ):
     by_iteration: dict[int, list[float]] = {}
     for curve in curves:
       axis.plot(curve.iterations, curve.accuracies, **styles[curve.succeeded])
@@ -105,24 +112,25 @@ def accuracy_curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
     medians = [np.median(by_iteration[i]) for i in iterations]
     axis.plot(iterations, medians, **median_style)
     succeeded = sum(curve.succeeded for curve in curves)
-    title = textwrap.fill(re.sub(r",(?=[^\s\d])", ", ", name), 48)
-    axis.set_title(f"{title}\n{succeeded} of {len(curves)}", fontsize=10)
-    axis.set(xlabel="iteration", ylim=(0.0, 1.02))
-    axis.xaxis.set_major_locator(MaxNLocator(6))
-    axis.grid(alpha=0.3)
+    axis.set_title("\n".join([*title, f"{succeeded} of {len(curves)}"]))
+    axis.set_ylim(0.0, 1.02)
+    _finish(axis)
   for axis in axes.flat[len(panels) :]:
     axis.set_axis_off()
   for axis in axes[:, 0]:
-    axis.set_ylabel("counting accuracy (validation)")
+    axis.set_ylabel("counting accuracy\n(validation)", size=style.TEXT_SIZE)
   handles = [
-    lines.Line2D([], [], label=label, **style)
-    for label, style in (
+    lines.Line2D([], [], label=label, **line_style)
+    for label, line_style in (
       ("success", styles[True]),
       ("failure", styles[False]),
       ("median", median_style),
     )
   ]
-  figure.legend(handles=handles, loc="outside lower center", ncols=3)
+  figure.legend(
+    handles=handles, loc="outside lower center", ncols=3,
+    fontsize=style.TEXT_SIZE,
+  )  # fmt: skip
   return figure
 
 
@@ -143,22 +151,26 @@ def curves(
     y_label: of the vertical axes, if they have one in common.
     limits: title to the ends of the vertical axis, where they are not to
       follow from the values.
-    references: those of the runs that are drawn in grey.
+    references: those of the runs that are lines without points, broken ones.
   """
-  columns = min(len(panels), 4)
+  columns = min(len(panels), 3)
   rows = -(-len(panels) // columns)
-  figure = Figure(
-    figsize=(3.8 * columns, 3.0 * rows + 0.6), layout="constrained"
+  names = dict.fromkeys(itertools.chain.from_iterable(panels.values()))
+  # As many as the longest name leaves room for.
+  legend_columns = max(1, min(4, 130 // (max(map(len, names)) + 12)))
+  legend_rows = -(-len(names) // legend_columns)
+  figure = style.figure(
+    2.1 * rows + 0.2 * legend_rows + 0.1, style.WIDTH / 3 * max(columns, 2)
   )
   axes = figure.subplots(rows, columns, squeeze=False)
   # The colours first: seven runs differ in them, the next in their lines.
-  looks = itertools.cycle(itertools.product(_LINE_STYLES, _COLOURS))
-  grey_looks = itertools.cycle(
-    (line_style, _REFERENCE_COLOUR) for line_style in _REFERENCE_LINE_STYLES
+  looks = itertools.cycle(itertools.product(_LINE_STYLES, style.LINES))
+  reference_looks = itertools.cycle(
+    zip(_REFERENCE_LINE_STYLES, _REFERENCE_COLOURS, strict=True)
   )
-  names = dict.fromkeys(itertools.chain.from_iterable(panels.values()))
   styles = {
-    name: next(grey_looks if name in references else looks) for name in names
+    name: next(reference_looks if name in references else looks)
+    for name in names
   }
   handles = {}
   for axis, (title, runs) in zip(axes.flat, panels.items(), strict=False):
@@ -174,20 +186,19 @@ def curves(
         markersize=2,
         label=name,
       )
-    axis.set_title(title, fontsize=10)
-    axis.set_xlabel((x_labels or {}).get(title, "iteration"))
+    axis.set_title("\n".join(style.wrapped(title, 36)))
     axis.set_ylabel(y_label)
-    axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     if limits and title in limits:
       axis.set_ylim(limits[title])
-    axis.grid(alpha=0.3)
+    _finish(axis, (x_labels or {}).get(title, "iteration"))
   for axis in axes.flat[len(panels) :]:
     axis.set_axis_off()
   figure.legend(
     handles=[handles[name] for name in names],
     loc="outside lower center",
-    ncols=min(len(handles), 4),
-    handlelength=4.0,
+    ncols=legend_columns,
+    handlelength=3.0,
+    fontsize=style.TEXT_SIZE,
   )
   return figure
 
@@ -211,13 +222,10 @@ def heat_maps(
     bad: those of the rows where a large share is a bad one, in other colours.
   """
   rows, columns, height, width = shares.shape
-  figure = Figure(
-    figsize=(1.2 + columns * (0.8 + 0.5 * width), rows * (1.0 + 0.4 * height)),
-    layout="constrained",
-  )
-  axes = figure.subplots(rows, columns, squeeze=False)
+  figure = style.figure(0.4 + rows * (0.25 + 0.3 * height))
+  axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
   for (row, column), axis in np.ndenumerate(axes):
-    image = axis.imshow(
+    axis.imshow(
       shares[row, column], cmap="Oranges" if row_names[row] in bad else "Blues",
       vmin=0.0, vmax=1.0, origin="lower", aspect="auto",
     )  # fmt: skip
@@ -228,78 +236,68 @@ def heat_maps(
         "-" if math.isnan(share) else f"{100 * share:.0f}",
         ha="center",
         va="center",
-        fontsize=8,
+        fontsize=style.TEXT_SIZE,
         color="white" if share > 0.6 else "black",
       )
     axis.set_xticks(range(width), [f"{value:g}" for value in x[1]])
     axis.set_yticks(range(height), [f"{value:g}" for value in y[1]])
+    axis.tick_params(labelsize=style.TEXT_SIZE)
     if row == 0:
-      axis.set_title(column_names[column], fontsize=9)
+      axis.set_title(column_names[column], size=style.TEXT_SIZE)
     if row == rows - 1:
-      axis.set_xlabel(x[0])
+      axis.set_xlabel(x[0], size=style.TEXT_SIZE)
     if column == 0:
-      axis.set_ylabel(f"{row_names[row]}\n{y[0]}")
-    if column == columns - 1:
-      figure.colorbar(
-        image, ax=axes[row], format=lambda share, _: f"{100 * share:.0f} %"
-      )
+      axis.set_ylabel(f"{row_names[row]}, %\n{y[0]}", size=style.TEXT_SIZE)
   return figure
 
 
 def gradient_variances(records: Sequence[Mapping]) -> Figure:
-  """The variance of the gradient at the checkpoints, by group of parameters.
+  """The variance of each estimator's gradient, a panel per parameter group.
+
+  A row for each estimator, with a point for each checkpoint: where points of a
+  checkpoint stand below each other, the estimators vary alike.
 
   Args:
-    records: of `experiments.analysis.gradient_variance`.
+    records: of `experiments.analysis.gradient_variance`, of which those with
+      minibatches drawn are shown.
   """
-  iterations = sorted({record["iteration"] for record in records})
-  groups = list(records[0]["groups"])
-  estimators = list(dict.fromkeys(record["estimator"] for record in records))
-  figure = Figure(figsize=(1.0 + 4.0 * len(groups), 4.5), layout="constrained")
-  axes = figure.subplots(1, len(groups))
-  styles = {"drawn": ("-", "o"), "fixed": (":", "s")}
-  palette = itertools.cycle(_ESTIMATOR_COLOURS)
-  colours = dict(zip(estimators, palette, strict=False))
-  positions = np.arange(len(iterations))
-  # Side by side, so that equal variances do not hide each other.
-  offsets = np.linspace(-0.25, 0.25, len(estimators))
+  drawn = [record for record in records if record["minibatch"] == "drawn"]
+  iterations = sorted({record["iteration"] for record in drawn})
+  groups = list(drawn[0]["groups"])
+  estimators = list(dict.fromkeys(record["estimator"] for record in drawn))
+  figure = style.figure(1.1 + 0.24 * len(estimators))
+  axes = figure.subplots(1, len(groups), sharey=True)
+  handles = []
   for axis, group in zip(axes, groups, strict=True):
-    for offset, (estimator, colour) in zip(
-      offsets, colours.items(), strict=True
-    ):
-      for minibatch, (line, marker) in styles.items():
-        variances = {
-          record["iteration"]: record["groups"][group]["variance_mean"]
-          for record in records
-          if record["estimator"] == estimator
-          and record["minibatch"] == minibatch
-        }
-        axis.plot(
-          positions + offset,
-          [variances[i] for i in iterations],
-          color=colour,
-          linestyle=line,
-          marker=marker,
-          ms=4,
-        )
-    axis.set_xticks(positions, [f"{i:,}" for i in iterations])
-    axis.set(
-      yscale="log",
-      title=group,
-      xlabel="iteration",
-      xlim=(-0.5, len(iterations) - 0.5),
+    looks = itertools.cycle(
+      zip(_CHECKPOINT_COLOURS, _CHECKPOINT_MARKERS, strict=False)
     )
+    handles = []
+    for iteration, (colour, marker) in zip(iterations, looks, strict=False):
+      variances = {
+        record["estimator"]: record["groups"][group]["variance_mean"]
+        for record in drawn
+        if record["iteration"] == iteration
+      }
+      handles += axis.plot(
+        [variances[estimator] for estimator in estimators],
+        range(len(estimators)),
+        color=colour,
+        linestyle="",
+        marker=marker,
+        markersize=5,
+        alpha=0.8,
+        label=f"iteration {iteration:,}",
+      )
+    axis.set_xscale("log")
+    axis.set_title(group.replace("_", " "), size=style.TEXT_SIZE + 1)
+    axis.tick_params(labelsize=style.TEXT_SIZE)
     axis.grid(alpha=0.3)
-  axes[0].set_ylabel("variance per parameter, mean")
-  handles = [
-    lines.Line2D([], [], color=colour, label=estimator)
-    for estimator, colour in colours.items()
-  ]
-  handles += [
-    lines.Line2D(
-      [], [], color="grey", ls=line, marker=marker, label=f"minibatch {name}"
-    )
-    for name, (line, marker) in styles.items()
-  ]
-  figure.legend(handles=handles, loc="outside lower center", ncols=5)
+  axes[0].set_yticks(range(len(estimators)), estimators)
+  axes[0].invert_yaxis()
+  figure.supxlabel("variance per parameter, mean", size=style.TEXT_SIZE)
+  figure.legend(
+    handles=handles, loc="outside upper center", ncols=len(handles),
+    fontsize=style.TEXT_SIZE, frameon=False,
+  )  # fmt: skip
   return figure

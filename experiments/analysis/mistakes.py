@@ -137,15 +137,6 @@ def find(
   return [mistake for mistake, _ in found], [inferred for _, inferred in found]
 
 
-def picture(
-  image: np.ndarray, canvas: np.ndarray, boxes: np.ndarray
-) -> np.ndarray:
-  """Returns `figures.annotated` of these, with a line between its halves."""
-  annotated = figures.annotated(image, canvas, boxes)
-  middle = [annotated.shape[1] // 2] * 3
-  return np.insert(annotated, middle, 128, axis=1)
-
-
 def shown(mistakes: Sequence[dict[str, Any]], number: int) -> list[int]:
   """Returns which mistakes to show: the worst of each kind, in its proportion.
 
@@ -270,9 +261,11 @@ def main(flag_values: flags.FlagValues) -> None:
       for m in (mistakes[i] for i in indices)
     ]
     pictures = [
-      picture(split.images[mistakes[i]["index"]], *inferred[i]) for i in indices
+      figures.annotated(split.images[mistakes[i]["index"]], *inferred[i])
+      for i in indices
     ]
-    figures.save(figures.gallery(pictures, titles), figure)
+    num_steps = run.air.model.num_steps
+    figures.save(figures.gallery(pictures, titles, num_steps), figure)
     print(f"figure:  {figure}")
 
 

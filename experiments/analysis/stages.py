@@ -1,12 +1,12 @@
-r"""The blog post's figure at several stages of one run, side by side.
+r"""What a model does with the same images at several stages of its run.
 
   python -m experiments.analysis.stages --run_dir=runs/default \
     --iterations=0,8000,10000
 
-The same images at each of these checkpoints: inputs, canvases with glimpse
-boxes, glimpses; and, as numbers, how many counts are right. Training keeps the
-last --keep_checkpoints, every --checkpoint_every iterations; iteration 0 is the
-weights before training.
+The same images at each of these checkpoints: the inputs, then a row of canvases
+for each, with the window of each step in its colour; and, as numbers, how many
+counts are right. Training keeps the last --keep_checkpoints, every
+--checkpoint_every iterations; iteration 0 is the weights before training.
 
 Writes RUN_DIR/figures/stages.png and RUN_DIR/analysis/stages.json.
 """
@@ -35,7 +35,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   trained.define_checkpoints_flags(flag_values)
   _OUTPUTS.define_flags(flag_values)
   flags.DEFINE_integer(
-    "num_images", 5, "in the figure", lower_bound=1, upper_bound=100,
+    "num_images", 8, "in the figure", lower_bound=1, upper_bound=100,
     **options,
   )  # fmt: skip
   trained.define_dataset_flags(flag_values)
@@ -65,12 +65,7 @@ def main(flag_values: flags.FlagValues) -> None:
       stages.append({"iteration": iteration, "count_accuracy": accuracy})
       outputs[title] = output
       task.write(title)
-  figures.save(
-    figures.stages(
-      outputs, run.air.model.canvas_multiplier, flag_values.num_images
-    ),
-    figure,
-  )
+  figures.save(figures.stages(outputs, flag_values.num_images), figure)
   files.write_json(
     numbers,
     {"split": "validation", "num_images": len(split.images), "stages": stages},

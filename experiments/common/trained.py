@@ -46,8 +46,9 @@ def define_count_probs_flag(
     "count_probs",
     default,
     "probabilities of 0, 1, ... objects in a sampled scene, separated by"
-    " commas; equal: all the same; prior: the model's, which prices objects, so"
-    " that nearly all scenes are empty where its success probability is small",
+    " commas; equal: no scene is empty, and 1, 2, ... are equally probable;"
+    " prior: the model's, which prices objects, so that nearly all scenes are"
+    " empty where its success probability is small",
     flag_values=flag_values,
     module_name="run",
   )
@@ -69,7 +70,7 @@ def count_probs(
   if text == "prior":
     return None
   if text == "equal":
-    return [1.0 / (model.num_steps + 1)] * (model.num_steps + 1)
+    return [0.0] + [1.0 / model.num_steps] * model.num_steps
   try:
     return [float(number) for number in text.split(",")]
   except ValueError:
