@@ -53,8 +53,8 @@ def accuracy_curve(evaluations: Sequence[Mapping]) -> Figure:
 def _finish(axis: Axes, x_label: str = "iteration") -> None:
   """Gives an axis the look of all charts over iterations."""
   axis.set_xlabel(x_label, size=style.TEXT_SIZE)
-  axis.yaxis.label.set_size(style.TEXT_SIZE)
-  axis.title.set_size(style.TEXT_SIZE + 1)
+  axis.yaxis.label.set_fontsize(style.TEXT_SIZE)
+  axis.title.set_fontsize(style.TEXT_SIZE + 1)
   axis.tick_params(labelsize=style.TEXT_SIZE)
   axis.xaxis.set_major_locator(
     MaxNLocator(5, steps=[1, 2, 5, 10], integer=True)
@@ -267,7 +267,7 @@ def gradient_variances(records: Sequence[Mapping]) -> Figure:
   estimators = list(dict.fromkeys(record["estimator"] for record in drawn))
   figure = style.figure(1.1 + 0.24 * len(estimators))
   axes = figure.subplots(1, len(groups), sharey=True)
-  handles = []
+  handles: list[lines.Line2D] = []
   for axis, group in zip(axes, groups, strict=True):
     looks = itertools.cycle(
       zip(_CHECKPOINT_COLOURS, _CHECKPOINT_MARKERS, strict=False)

@@ -156,7 +156,7 @@ def _draw_window(axis: Axes, output: AIROutput, step: int, image: int) -> None:
       fill=False,
       edgecolor=style.step_colour(step),
       linewidth=1.5,
-    )  # fmt: skip
+    )
   )
 
 

@@ -4,6 +4,7 @@ import re
 import textwrap
 
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 
 # The recommended colours of the Color Universal Design Organization (Okabe, Ito
@@ -39,13 +40,11 @@ def figure(height: float, width: float = WIDTH) -> Figure:
     height: inches.
     width: inches.
   """
-  made = Figure(
-    figsize=(width, height), dpi=_DOTS_PER_INCH, layout="constrained"
+  return Figure(
+    figsize=(width, height),
+    dpi=_DOTS_PER_INCH,
+    layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03),
   )
-  engine = made.get_layout_engine()
-  assert engine is not None
-  engine.set(w_pad=0.03, h_pad=0.03)
-  return made
 
 
 def step_colour(step: int) -> str:

@@ -3,6 +3,10 @@
 There `<tag>/train` and `<tag>/test` are the training images and images held
 out; so they are here, with the validation images as `test`: a run of either
 code overlays the other's in one chart.
+
+Tags of our own are in groups: `Accuracy`, with what the blog calls num_step_acc
+once more, and `ELBO`, in capitals, which TensorBoard sorts first; `schedules`;
+and `diagnostics`.
 """
 
 import contextlib
@@ -13,6 +17,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from tensorboard.backend.event_processing import event_file_loader
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import summary as custom_scalar
 from tensorboard.plugins.hparams import api as hparams
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.util import tensor_util
@@ -22,6 +28,24 @@ from air.storage import files
 from air.training import BASELINE_RATE_RATIO, Trainer, rate_factor
 
 EVENT_FILES = "events.out.tfevents.*"
+SPEED = "diagnostics/iterations_per_second"
+# The custom-scalars dashboard: category to chart to the pattern of its tags.
+_LAYOUT = {
+  "counting accuracy": {
+    "counting accuracy": r"Accuracy/",
+    "counting accuracy by number of objects": r"num_step_acc_of_\d+/test",
+  },
+  "ELBO": {"ELBO": r"ELBO/"},
+  "terms": {
+    "reconstruction error": r"rec_loss/",
+    "KL terms, under the annealed priors": r"kl_\w+/test",
+  },
+  "schedules": {
+    "learning rate": r"schedules/learning_rate",
+    "presence floor": r"schedules/presence_floor",
+    "success probability of the prior": r"schedules/prior_success_probability",
+  },
+}
 
 
 def evaluation_scalars(
@@ -29,7 +53,7 @@ def evaluation_scalars(
 ) -> dict[str, float]:
   """Returns the scalars of an evaluation under the original's names.
 
-  All but `elbo` are under the priors at the evaluation's iteration.
+  All but `ELBO` are under the priors at the evaluation's iteration.
 
   Args:
     image_metrics: of the images, see `air.evaluation`.
@@ -52,7 +76,7 @@ def evaluation_scalars(
     "prior_loss": prior_loss,
     **kls,
     "num_step": mean["num_steps"],
-    "elbo": mean["elbo"],
+    "ELBO": mean["elbo"],
   }
   if has_baseline:
     scalars["reinforce_loss"] = mean["reinforce_loss"]
@@ -60,7 +84,8 @@ def evaluation_scalars(
     scalars["imp_weight"] = mean["learning_signal"]
   if "count_accuracy" in summary:
     scalars["num_step_acc"] = summary["count_accuracy"]
-    scalars["num_step_acc_mode"] = summary["count_accuracy_mode"]
+    scalars["Accuracy/sampled_n"] = summary["count_accuracy"]
+    scalars["Accuracy/most_probable_n"] = summary["count_accuracy_mode"]
     for count, accuracy in summary["count_accuracy_per_count"].items():
       scalars[f"num_step_acc_of_{count}"] = accuracy
   return scalars
@@ -105,6 +130,27 @@ class SummaryWriter:
     with self._at(iteration):
       tf.summary.text(tag, markdown)
 
+  def layout(self) -> None:
+    """Writes which charts the custom-scalars dashboard shows."""
+    layout = layout_pb2.Layout(
+      category=[
+        layout_pb2.Category(
+          title=category,
+          chart=[
+            layout_pb2.Chart(
+              title=title, multiline=layout_pb2.MultilineChartContent(tag=[tag])
+            )
+            for title, tag in charts.items()
+          ],
+        )
+        for category, charts in _LAYOUT.items()
+      ]
+    )
+    with self._at(0):
+      tf.summary.experimental.write_raw_pb(
+        custom_scalar.pb(layout).SerializeToString()
+      )
+
   def hparams(self, settings: Mapping[str, Any]) -> None:
     """Writes what the HParams dashboard compares runs by.
 
@@ -112,7 +158,7 @@ class SummaryWriter:
     so tells runs of equal settings apart, also when they are moved or copied.
 
     Args:
-      settings: of the run, by flag.
+      settings: of the run, by flag: those that are to be compared.
     """
     values = {
       flag: value if isinstance(value, (bool, int, float, str)) else str(value)
@@ -137,9 +183,9 @@ class SummaryWriter:
     with self._at(iteration):
       for variable, gradient in zip(variables, gradients, strict=True):
         name = variable.name.split(":")[0]
-        tf.summary.histogram(f"gradient/{name}", gradient)
+        tf.summary.histogram(f"diagnostics/gradient/{name}", gradient)
         ratio = tf.norm(gradient) / (tf.norm(variable) + 1e-12)
-        tf.summary.scalar(f"gradient_to_weight/{name}", ratio)
+        tf.summary.scalar(f"diagnostics/gradient_to_weight/{name}", ratio)
 
   def flush(self) -> None:
     """Brings everything written so far to the file."""
@@ -214,12 +260,12 @@ def schedule_scalars(trainer: Trainer) -> dict[str, float]:
   rate = training.learning_rate * float(rate_factor(training, iteration))
   log_success = trainer.model.log_success_probability(iteration)
   scalars = {
-    "learning_rate/model": rate,
-    "prior_success_probability": float(np.exp(log_success)),
-    "presence_floor": float(trainer.model.presence_floor(iteration)),
+    "schedules/learning_rate": rate,
+    "schedules/prior_success_probability": float(np.exp(log_success)),
+    "schedules/presence_floor": float(trainer.model.presence_floor(iteration)),
   }
   if trainer.model.baseline is not None:
-    scalars["learning_rate/baseline"] = rate * BASELINE_RATE_RATIO
+    scalars["schedules/learning_rate_baseline"] = rate * BASELINE_RATE_RATIO
   return scalars
 
 

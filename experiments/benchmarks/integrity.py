@@ -19,7 +19,7 @@ from air.viz import summaries
 from experiments.common import configuration, runs
 
 # Of TensorBoard's events, those that hold a clock.
-_TIMED_EVENTS = ("iterations_per_second", "_hparams_/session_start_info")
+_TIMED_EVENTS = (summaries.SPEED, "_hparams_/session_start_info")
 _PNG_END = b"IEND\xaeB`\x82"
 _CLOCK = re.compile(rb'"seconds": [^,}]*')  # in metrics.jsonl
 
@@ -60,7 +60,7 @@ def broken_files(folder: pathlib.Path, ended: bool = False) -> Iterator[str]:
     evaluated = set()
   except ValueError:
     return  # which is said above
-  logged = summaries.read_scalars(folder, ["elbo/test"]).get("elbo/test", {})
+  logged = summaries.read_scalars(folder, ["ELBO/test"]).get("ELBO/test", {})
   for iteration in sorted(evaluated ^ logged.keys()):
     if iteration <= newest:
       yield (

@@ -6,7 +6,7 @@ published setting.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, get_args, get_type_hints
 
 from absl import flags
@@ -151,6 +151,31 @@ def _fields() -> Iterator[tuple[str, dataclasses.Field, Any]]:
         yield group, field, annotations[field.name]
 
 
+def defaults() -> dict[str, Any]:
+  """Returns the configuration by default, by flag."""
+  return {field.name: field.default for _, field, _ in _fields()}
+
+
+def hparams(
+  settings: Mapping[str, Any], named: Collection[str]
+) -> dict[str, Any]:
+  """Returns what TensorBoard's HParams dashboard has of a run.
+
+  Those that differ from the default, so that an empty cell is the default, and
+  some others: of a flag in which the runs of a sweep differ no cell is empty.
+
+  Args:
+    settings: of the run, by flag.
+    named: flags that it has in any case.
+  """
+  always, default = {"seed", "estimator", *named}, defaults()
+  return {
+    flag: value
+    for flag, value in settings.items()
+    if flag in always or value != default.get(flag, value)
+  }
+
+
 def define_flags(flag_values: flags.FlagValues) -> None:
   """Defines the flags of the whole configuration."""
   for group, field, annotation in _fields():
@@ -182,7 +207,13 @@ def define_training_flags(flag_values: flags.FlagValues) -> None:
   define_data_cache_flag(flag_values)
   for group, name, default, help_text in (
     ("run", "iterations", 10_000, "iterations in all"),
-    ("training", "eval_every", 1_000, "iterations between evaluations"),
+    (
+      "training",
+      "eval_every",
+      1_000,
+      "iterations between evaluations; before the first of them ten times as"
+      " often, but at least 100 apart, on 2,000 of the validation images",
+    ),
     ("training", "figure_every", 2_500, "iterations between figures"),
     ("training", "checkpoint_every", 1_000, "iterations between checkpoints"),
     ("training", "keep_checkpoints", 3, "how many checkpoints are kept"),
@@ -195,6 +226,21 @@ def define_training_flags(flag_values: flags.FlagValues) -> None:
     "jit_compile", True, "compile the training step with XLA",
     flag_values=flag_values, module_name="training",
   )  # fmt: skip
+  flags.DEFINE_list(
+    "hparams",
+    [],
+    "flags that TensorBoard's HParams dashboard has of this run, besides seed,"
+    " estimator and those that differ from their defaults; experiments.sweep"
+    " names all in which its runs differ",
+    flag_values=flag_values,
+    module_name="training",
+  )
+  flags.register_validator(
+    "hparams",
+    lambda names: set(names) <= defaults().keys(),
+    "expected names of flags of data, model, prior or training",
+    flag_values,
+  )
 
 
 def define_data_cache_flag(flag_values: flags.FlagValues) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Collection
 from typing import Any
 
 import tensorflow as tf
@@ -11,11 +12,12 @@ from air import evaluation
 from air.evaluation import Evaluator, ImageMetrics
 from air.training import Trainer
 from air.viz import projector, summaries
-from data.dataset import Dataset
-from experiments.common import runs
+from data.dataset import Dataset, Split
+from experiments.common import configuration, runs
 
-# The training images on which `<tag>/train` is evaluated.
-_TRAIN_IMAGES = 2_000
+# The training images on which `<tag>/train` is evaluated, and the validation
+# images of an early evaluation.
+_FEW_IMAGES = 2_000
 
 
 class Recorder:
@@ -27,6 +29,7 @@ class Recorder:
     trainer: Trainer,
     dataset: Dataset,
     seconds_before: float,
+    hparams: Collection[str],
   ):
     """Opens the run's log, to go on from the trainer's iteration.
 
@@ -35,14 +38,15 @@ class Recorder:
       trainer: of the run.
       dataset: of the run.
       seconds_before: how long earlier processes trained up to here.
+      hparams: see the flag.
     """
     self._seconds_before = seconds_before
     self._run = run
     self._trainer = trainer
     self._dataset = dataset
-    self._train_split = dataset.train.first(_TRAIN_IMAGES)
+    self._train_split = dataset.train.first(_FEW_IMAGES)
     self.evaluator = Evaluator(trainer.model)
-    self._validated: tuple[int, ImageMetrics] | None = None
+    self._validated: tuple[tuple[int, int], ImageMetrics] | None = None
     self.evaluations = run.read_metrics()
     described = summaries.has_hparams(run.folder)
     self._writer = summaries.SummaryWriter(run.folder)
@@ -50,35 +54,46 @@ class Recorder:
       settings = run.settings()
       text = json.dumps(settings, indent=2)
       self._writer.text("configuration", f"```\n{text}\n```", 0)
-      self._writer.hparams(settings)
+      self._writer.hparams(configuration.hparams(settings, hparams))
+      self._writer.layout()
 
   def seconds(self) -> float:
     """Returns how long the run has trained, start of the process included."""
     elapsed = time.monotonic() - experiments.STARTED
     return round(self._seconds_before + elapsed, 3)
 
-  def _validation_metrics(self) -> ImageMetrics:
-    """Returns the metrics of the validation images, evaluated only once."""
+  def _validation_metrics(self, split: Split) -> ImageMetrics:
+    """Returns the metrics of validation images, evaluated only once.
+
+    Args:
+      split: the validation images, or the first of them.
+    """
     iteration = int(self._trainer.iteration.numpy())
-    if self._validated is None or self._validated[0] != iteration:
+    evaluated = (iteration, len(split.images))
+    if self._validated is None or self._validated[0] != evaluated:
       image_metrics = self.evaluator.evaluate(
-        self._dataset.validation.images,
-        iteration,
-        self._run.air.training.seed,
+        split.images, iteration, self._run.air.training.seed
       )
-      self._validated = (iteration, image_metrics)
+      self._validated = (evaluated, image_metrics)
     return self._validated[1]
 
-  def evaluate(self) -> dict[str, Any]:
-    """Evaluates on validation and training images and logs the results."""
+  def evaluate(self, early: bool = False) -> dict[str, Any]:
+    """Evaluates on validation and training images and logs the results.
+
+    Args:
+      early: on the first validation images only, in a fifth of the time.
+    """
     trainer = self._trainer
     iteration = int(trainer.iteration.numpy())
+    validation = self._dataset.validation
+    if early:
+      validation = validation.first(_FEW_IMAGES)
     train_metrics = self.evaluator.evaluate(
       self._train_split.images, iteration, self._run.air.training.seed
     )
     results = {}
     for name, split, image_metrics in (
-      ("test", self._dataset.validation, self._validation_metrics()),
+      ("test", validation, self._validation_metrics(validation)),
       ("train", self._train_split, train_metrics),
     ):
       results[name] = evaluation.summarize(
@@ -107,7 +122,7 @@ class Recorder:
     model = self._trainer.model
     _, *gradients = self._trainer.next_gradients()
     norm = tf.linalg.global_norm(gradients[0])
-    self._writer.scalars({"gradient_norm": float(norm)}, iteration)
+    self._writer.scalars({"diagnostics/gradient_norm": float(norm)}, iteration)
     variables = (model.model_variables, model.baseline_variables)
     for pair in zip(variables, gradients, strict=True):
       self._writer.gradients(*pair, iteration)
@@ -115,7 +130,7 @@ class Recorder:
   def log_speed(self, iterations_per_second: float) -> None:
     """Logs the speed of training."""
     self._writer.scalars(
-      {"iterations_per_second": iterations_per_second},
+      {summaries.SPEED: iterations_per_second},
       int(self._trainer.iteration.numpy()),
     )
 
@@ -136,7 +151,7 @@ class Recorder:
     rgb = figures.save(progress, self._run.progress(iteration))
     self._writer.image("progress", rgb, iteration)
     self._writer.flush()
-    image_metrics = self._validation_metrics()
+    image_metrics = self._validation_metrics(self._dataset.validation)
     scan_policy = figures.scan_policy(
       image_metrics.windows, image_metrics.num_steps
     )

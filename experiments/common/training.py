@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Iterable
 
 from absl import flags
 
@@ -14,6 +15,10 @@ from experiments.common.launcher import UsageError
 from experiments.common.progress import Progress, Task
 from experiments.common.recorder import Recorder
 from experiments.common.stopping import StopSignal
+
+# Early evaluations are so many times denser, but so many iterations apart.
+_EARLY = 10
+_EARLY_EVERY = 100
 
 
 def run(flag_values: flags.FlagValues) -> int:
@@ -79,7 +84,9 @@ def _train_and_evaluate(
     print(f"going on from iteration {iteration}", file=sys.stderr)
     run.drop_after(iteration)
     seconds_before = checkpoints.seconds_at(run.checkpoints, iteration)
-  recorder = Recorder(run, trainer, dataset, seconds_before)
+  recorder = Recorder(
+    run, trainer, dataset, seconds_before, flag_values.hparams
+  )
   status = _train(run, trainer, recorder, flag_values)
   recorder.close()
   if status:
@@ -122,6 +129,7 @@ def _train(
     flag_values.figure_every,
     flag_values.checkpoint_every,
   )
+  early = early_evaluations(flag_values.eval_every)
 
   def save() -> None:
     checkpoints.save(
@@ -142,7 +150,7 @@ def _train(
     if result:
       progress.evaluated(result)
     while iteration < last and stop.number is None:
-      target = _next_stop(iteration, last, *cadences)
+      target = _next_stop(iteration, last, early, *cadences)
       count = min(target - iteration, trainer.iterations_per_call)
       progress.start()
       metrics = trainer.train(count)
@@ -152,9 +160,9 @@ def _train(
       evaluates, draws, saves = (
         iteration % cadence == 0 or iteration == last for cadence in cadences
       )
-      if evaluates:
+      if evaluates or iteration in early:
         recorder.log_speed(progress.speed)
-        progress.evaluated(recorder.evaluate())
+        progress.evaluated(recorder.evaluate(early=not evaluates))
       if draws:
         recorder.draw()
       # After what was logged up to here, so that nothing logged is lost.
@@ -173,9 +181,27 @@ def _train(
   return 0
 
 
-def _next_stop(iteration: int, last: int, *cadences: int) -> int:
+def early_evaluations(eval_every: int) -> range:
+  """Returns iterations to evaluate at before the first at the cadence.
+
+  There most is learned.
+
+  Args:
+    eval_every: the cadence.
+  """
+  early_every = max(eval_every // _EARLY, _EARLY_EVERY)
+  return range(early_every, eval_every, early_every)
+
+
+def _next_stop(
+  iteration: int, last: int, early: Iterable[int], *cadences: int
+) -> int:
   """Returns the next iteration at which something is due."""
-  return min(last, *((iteration // c + 1) * c for c in cadences))
+  return min(
+    last,
+    *(i for i in early if i > iteration),
+    *((iteration // c + 1) * c for c in cadences),
+  )
 
 
 def _check_finite(metrics: StepMetrics, run: runs.Run, iteration: int) -> None:

@@ -149,6 +149,7 @@ def make(
       that was started with other flags, or has come further.
   """
   sweep = []
+  parsed = []
   datasets: dict[configuration.DataConfig, Dataset] = {}
   for config in configs:
     config_flags = flags_of(config, given)
@@ -157,6 +158,7 @@ def make(
       run_flags = [*config_flags, f"--seed={seed}"]
       run_folder = folder / f"seed-{seed}"
       flag_values = _checked(config, run_flags, run_folder, datasets)
+      parsed.append(flag_values)
       run = SweepRun(
         config,
         seed,
@@ -175,6 +177,15 @@ def make(
       sweep.append(run)
   if len({run.folder for run in sweep}) < len(sweep):
     raise UsageError("configs holds two names of the same folder")
+  differing = [
+    name
+    for name in configuration.defaults()
+    if len({flag_values[name].serialize() for flag_values in parsed}) > 1
+  ]
+  for run, flag_values in zip(sweep, parsed, strict=True):
+    compared = dict.fromkeys([*flag_values.hparams, *differing])
+    if compared:
+      run.flags.append(f"--hparams={','.join(compared)}")
   return sweep
 
 

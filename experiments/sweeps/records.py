@@ -49,7 +49,7 @@ _KEYS_OF_END = {
 _SAME_NUMBERS = {
   *("iterations", "eval_every", "figure_every", "checkpoint_every"),
   *("keep_checkpoints", "data_cache", "mnist", "jit_compile", "nojit_compile"),
-  "seed",
+  *("seed", "hparams"),
 }
 
 

@@ -179,6 +179,10 @@ CASES = {
   "train: estimator": ("--run_dir=NEW --estimator=magic", "estimator"),
   "train: iterations": ("--run_dir=NEW --iterations=0", "--iterations"),
   "train: cadence": ("--run_dir=NEW --eval_every=-5", "--eval_every"),
+  "train: hparams": (
+    "--run_dir=NEW --hparams=seed,magic",
+    "--hparams=['seed', 'magic']",
+  ),
   "train: keep_checkpoints": (
     "--run_dir=NEW --keep_checkpoints=0",
     "--keep_checkpoints",

@@ -236,6 +236,27 @@ def test_the_settings_of_a_configuration_come_last(tmp_path):
   assert run.folder.parent.parent == tmp_path
 
 
+def test_runs_say_in_which_flags_they_differ(tmp_path):
+  """So that TensorBoard has all of them of all runs."""
+  sweep = plan.make(
+    [
+      "default",
+      "default:what_size=20,hidden_sizes=9,9",
+      "default:batch_size=8",
+    ],
+    [3, 4],
+    tmp_path,
+    ["--learning_rate=1e-3", "--hparams=num_steps"],
+  )
+  for run in sweep:
+    values = flags.FlagValues()
+    train.define_flags(values)
+    values(["train", *run.flags, f"--run_dir={run.folder}"])
+    assert sorted(values.hparams) == [
+      *("batch_size", "hidden_sizes", "num_steps", "seed", "what_size")
+    ]
+
+
 def test_names_of_the_same_folder_are_refused(tmp_path):
   names = [f"default:data={name}.npz" for name in ("a/b", "a_b")]
   with pytest.raises(UsageError, match="same folder"):

@@ -13,6 +13,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorboard.plugins.hparams import metadata as hparams_metadata
 
 import air
 import experiments
@@ -20,7 +21,13 @@ from air.storage import checkpoints
 from air.viz import summaries
 from experiments import evaluate, train
 from experiments.benchmarks import integrity
-from experiments.common import configuration, launcher, recorder, runs
+from experiments.common import (
+  configuration,
+  launcher,
+  recorder,
+  runs,
+  training,
+)
 
 # The few iterations of a test take less time than tracing them would, so they
 # run eagerly. What users run, compiled, is in the test of SIGINT.
@@ -138,9 +145,9 @@ def test_evaluate_on_training_images(undisturbed, tiny_data):
   with np.load(tiny_data) as arrays:
     assert result["num_images"] == len(arrays["train_images"])
   # What TensorBoard shows as of training images, of which there are few here.
-  scalars = summaries.read_scalars(undisturbed, ["elbo/train", "elbo/test"])
-  assert result["elbo"] == pytest.approx(scalars["elbo/train"][6], rel=1e-5)
-  assert result["elbo"] != pytest.approx(scalars["elbo/test"][6], rel=1e-3)
+  scalars = summaries.read_scalars(undisturbed, ["ELBO/train", "ELBO/test"])
+  assert result["elbo"] == pytest.approx(scalars["ELBO/train"][6], rel=1e-5)
+  assert result["elbo"] != pytest.approx(scalars["ELBO/test"][6], rel=1e-3)
 
 
 def test_what_a_run_leaves_behind(undisturbed, tiny_data):
@@ -211,13 +218,78 @@ def test_tags_of_the_original_code(undisturbed):
   assert {
     "configuration",
     "progress",
-    "gradient_norm",
-    "learning_rate/model",
-    "prior_success_probability",
-    "iterations_per_second",
+    "Accuracy/sampled_n/test",
+    "Accuracy/most_probable_n/test",
+    "ELBO/test",
+    "diagnostics/gradient_norm",
+    "diagnostics/iterations_per_second",
+    "schedules/learning_rate",
     "num_step_acc_of_0/test",
     "_hparams_/session_start_info",
+    "custom_scalars__config__",
   } <= tags
+
+
+def test_hparams_are_those_that_differ_and_those_that_are_named(
+  tmp_path, tiny_flags
+):
+  run_dir = tmp_path / "run"
+  flags = [f"--run_dir={run_dir}", *tiny_flags, "--iterations=1"]
+  assert run_train(*flags, "--hparams=digit_size,what_size") == 0
+  [path] = run_dir.glob("events.out.tfevents.*")
+  [content] = [
+    value.metadata.plugin_data.content
+    for event in tf.compat.v1.train.summary_iterator(str(path))
+    for value in event.summary.value
+    if value.tag == hparams_metadata.SESSION_START_INFO_TAG
+  ]
+  start = hparams_metadata.parse_session_start_info_plugin_data(content)
+  differ = {flag[2:].partition("=")[0] for flag in tiny_flags}
+  expected = differ - {"data", "nojit_compile"}
+  assert set(start.hparams) == {*expected, "seed", "estimator", "digit_size"}
+  assert start.hparams["digit_size"].string_value == "(28,)"
+
+
+def test_early_evaluations(undisturbed, tmp_path, tiny_flags, monkeypatch):
+  """They are on fewer images, change nothing, and come again after a loss."""
+  monkeypatch.setattr(training, "_EARLY_EVERY", 1)
+  monkeypatch.setattr(recorder, "_FEW_IMAGES", 5)
+  run_dir = tmp_path / "run"
+  flags = [f"--run_dir={run_dir}", "--iterations=6", *tiny_flags]
+  flags += ["--eval_every=4", "--figure_every=3", "--checkpoint_every=1"]
+  assert run_train(*flags, "--keep_checkpoints=9") == 0
+  assert_same_weights(run_dir, undisturbed)
+  before = metrics(run_dir)
+  assert [m["iteration"] for m in before] == [0, 1, 2, 3, 4, 6]
+  assert [m["num_images"] for m in before] == [12, 5, 5, 5, 12, 12]
+  assert logged_steps(run_dir) == [0, 1, 2, 3, 4, 6]
+  assert before[0] == metrics(undisturbed)[0]
+  # What a figure shows is of all images.
+  for name in ("scan_policy.png", "progress-000000003.png"):
+    figure = run_dir / "figures" / name
+    expected = undisturbed / "figures" / name
+    assert figure.read_bytes() == expected.read_bytes()
+  for path in checkpoints.find(run_dir / "checkpoints"):
+    if checkpoints.iteration_of(path) > 2:
+      shutil.rmtree(path)
+  assert run_train(*flags) == 0
+  assert metrics(run_dir) == before
+  assert logged_steps(run_dir) == [0, 1, 2, 3, 4, 6]
+  assert_same_weights(run_dir, undisturbed)
+
+
+@pytest.mark.parametrize(
+  ("eval_every", "early"),
+  [
+    (1_000, range(100, 1_000, 100)),
+    (10_000, range(1_000, 10_000, 1_000)),
+    (250, [100, 200]),
+    (100, []),
+    (40, []),
+  ],
+)
+def test_early_evaluations_are_a_tenth_of_the_cadence(eval_every, early):
+  assert list(training.early_evaluations(eval_every)) == list(early)
 
 
 def test_a_larger_number_of_iterations_goes_on(

@@ -1,7 +1,10 @@
 """The charts: what is drawn where."""
 
+import itertools
+
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from air.viz import charts, figures
 
@@ -70,23 +73,32 @@ def test_gradient_variances_of_each_estimator_and_group():
       "minibatch": minibatch,
       "estimator": estimator,
       "groups": {
-        "decoder": {"variance_mean": variance},
-        "rest": {"variance_mean": 10.0 * variance},
+        "decoder": {"variance_mean": variance + iteration},
+        "presence_head": {"variance_mean": 10.0 * variance + iteration},
       },
     }
     for iteration in (1_000, 0)
     for minibatch in ("drawn", "fixed")
     for estimator, variance in variances.items()
   ]
-  axes = charts.gradient_variances(records).axes
-  assert [axis.get_title() for axis in axes] == ["decoder", "rest"]
-  for axis, factor in zip(axes, (1.0, 10.0), strict=True):
-    assert axis.get_yscale() == "log"
-    ticks = [label.get_text() for label in axis.get_xticklabels()]
-    assert ticks == ["0", "1,000"]
-    drawn = [line.get_ydata()[1] for line in axis.lines]
-    expected = [factor * v for v in variances.values() for _ in range(2)]
-    assert drawn == pytest.approx(expected)
+  for record in records:
+    if record["minibatch"] == "fixed":
+      record["groups"]["decoder"]["variance_mean"] = 7.0
+  figure = charts.gradient_variances(records)
+  assert [axis.get_title() for axis in figure.axes] == [
+    *("decoder", "presence head")
+  ]
+  names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+  assert names == list(variances)
+  for axis, factor in zip(figure.axes, (1.0, 10.0), strict=True):
+    assert axis.get_xscale() == "log"
+    for line, iteration in zip(axis.lines, (0, 1_000), strict=True):
+      assert line.get_label() == f"iteration {iteration:,}"
+      np.testing.assert_array_equal(line.get_ydata(), [0, 1])
+      expected = [factor * v + iteration for v in variances.values()]
+      assert line.get_xdata() == pytest.approx(expected)
+  (legend,) = figure.legends
+  assert len(legend.get_texts()) == 2
 
 
 def test_curves(tmp_path):
@@ -117,18 +129,41 @@ def test_curves(tmp_path):
   assert (tmp_path / "curves.png").exists()
 
 
-def test_curves_of_references_are_grey_and_take_no_colour_from_a_run():
-  names = ["theirs", "run 0", "others'", "run 1"]
+def test_curves_of_references_are_broken_lines_that_differ():
+  references = ["theirs", "others'", "a third", "a fourth", "a fifth"]
+  names = ["theirs", "run 0", *references[1:], "run 1"]
   panels = {"accuracy": {name: {0: 0.5, 10: 0.6} for name in names}}
   [axis] = charts.curves(
-    panels, {"accuracy": "epoch"}, "%", references=["theirs", "others'"]
+    panels, {"accuracy": "epoch"}, "%", references=references
   ).axes[:1]
   assert (axis.get_xlabel(), axis.get_ylabel()) == ("epoch", "%")
-  theirs, first, others, second = axis.lines
-  assert theirs.get_color() == others.get_color()
-  assert theirs.get_linestyle() != others.get_linestyle()
-  assert {line.get_linestyle() for line in (first, second)} == {"-"}
-  assert len({line.get_color() for line in axis.lines}) == 3
+  lines = {line.get_label(): line for line in axis.lines}
+  for name, line in lines.items():
+    is_reference = name in references
+    assert (line.get_linestyle() != "-") == is_reference
+    assert (line.get_marker() == "") == is_reference
+  for group in (references, ["run 0", "run 1"]):
+    colours = {lines[name].get_color() for name in group}
+    assert len(colours) == len(group)
+
+
+def test_names_and_numbers_do_not_run_into_each_other():
+  panels = {
+    f"counting accuracy of a configuration, {i}": {
+      f"{'a_long_name=1,' * 4}{j}": {0: 0.0, 300_000: 1.0} for j in range(5)
+    }
+    for i in range(4)
+  }
+  figure = charts.curves(panels)
+  FigureCanvasAgg(figure).draw()
+  titles = [axis.title.get_window_extent() for axis in figure.axes[:4]]
+  assert not any(a.overlaps(b) for a, b in itertools.combinations(titles, 2))
+  (legend,) = figure.legends
+  box = legend.get_window_extent()
+  assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+  for axis in figure.axes[:4]:
+    labels = [label.get_window_extent() for label in axis.get_xticklabels()]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(labels, 2))
 
 
 def test_heat_maps(tmp_path):
@@ -148,17 +183,19 @@ def test_heat_maps(tmp_path):
     np.testing.assert_array_equal(image, shares[row, column])
     assert axis.images[0].origin == "lower"
     assert axis.images[0].get_clim() == (0.0, 1.0)
-    ticks = [label.get_text() for label in axis.get_xticklabels()]
-    assert ticks == ["0.1", "1", "10"]
-    ticks = [label.get_text() for label in axis.get_yticklabels()]
-    assert ticks == ["-1.5", "2"]
+    if row == 1:
+      ticks = [label.get_text() for label in axis.get_xticklabels()]
+      assert ticks == ["0.1", "1", "10"]
+    if column == 0:
+      ticks = [label.get_text() for label in axis.get_yticklabels()]
+      assert ticks == ["-1.5", "2"]
   maps = [[axis.images[0].get_cmap().name for axis in row] for row in axes]
   assert maps[0][0] == maps[0][1] != maps[1][0] == maps[1][1]
   texts = {text.get_position(): text.get_text() for text in axes[1, 0].texts}
   assert texts[2, 1] == "-"
   assert texts[1, 1] == f"{100 * shares[1, 0, 1, 1]:.0f}"
   assert [axis.get_title() for axis in axes[0]] == ["c", "d"]
-  assert [axis.get_ylabel() for axis in axes[:, 0]] == ["a\ny", "b\ny"]
+  assert [axis.get_ylabel() for axis in axes[:, 0]] == ["a, %\ny", "b, %\ny"]
   assert axes[1, 0].get_xlabel() == "x"
   figures.save(figure, tmp_path / "maps.png")
   assert (tmp_path / "maps.png").exists()

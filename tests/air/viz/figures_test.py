@@ -1,16 +1,19 @@
 """The pictures: what is drawn where."""
 
+import itertools
+
 import numpy as np
 import pytest
 from matplotlib import patches
-from matplotlib.colors import to_rgba
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
 from PIL import Image
 
 from air import transformer
 from air.cell import CellOutput
 from air.outputs import AIROutput
-from air.viz import charts, figures
+from air.viz import charts, figures, style
 
 NUM_STEPS = 3
 IMAGE_SIZE = (12, 10)
@@ -41,6 +44,16 @@ def image_of(axis):
   return np.asarray(image.get_array())
 
 
+def assert_legend_of_steps(figure):
+  (legend,) = figure.legends
+  assert [text.get_text() for text in legend.get_texts()] == [
+    *("step 1", "step 2", "step 3")
+  ]
+  assert [patch.get_facecolor() for patch in legend.get_patches()] == [
+    to_rgba(colour) for colour in style.STEPS[:NUM_STEPS]
+  ]
+
+
 class TestProgress:
   @pytest.fixture
   def axes(self, output):
@@ -67,7 +80,7 @@ class TestProgress:
       assert axis.get_ylim() == (12, 0)
       assert axis.images[0].get_clim() == (0.0, 1.0)
 
-  def test_a_red_box_where_a_step_exists(self, axes, output):
+  def test_a_box_in_the_steps_colour_where_it_exists(self, axes, output):
     for step, i in np.ndindex(NUM_STEPS, len(COUNTS)):
       boxes = axes[1 + step, i].patches
       if step >= COUNTS[i]:
@@ -75,7 +88,7 @@ class TestProgress:
         continue
       (box,) = boxes
       assert isinstance(box, patches.Rectangle)
-      assert box.get_edgecolor() == to_rgba("red")
+      assert box.get_edgecolor() == to_rgba(style.STEPS[step])
       assert not box.get_fill()
       sx, tx, sy, ty = output.steps.window[step, i].astype(np.float64)
       # Centres of pixels are at whole numbers plus a half.
@@ -90,33 +103,40 @@ class TestProgress:
     for axis in (*axes[0], *axes[1 + NUM_STEPS :].flat):
       assert not axis.patches
 
-  def test_then_glimpses_black_where_no_step_exists(self, axes, output):
+  def test_then_what_each_step_painted(self, axes, output):
     for step, i in np.ndindex(NUM_STEPS, len(COUNTS)):
-      glimpse = image_of(axes[1 + NUM_STEPS + step, i])
-      assert glimpse.shape == (6, 5)
+      axis = axes[1 + NUM_STEPS + step, i]
       if step < COUNTS[i]:
+        glimpse = image_of(axis)
+        assert glimpse.shape == (6, 5)
         np.testing.assert_allclose(
           glimpse, 0.5 * output.glimpses[step, i], rtol=1e-6
         )
+        assert not axis.texts
       else:
-        assert not np.any(glimpse)
+        assert not axis.images
+        assert [text.get_text() for text in axis.texts] == ["no step"]
 
   def test_titles(self, axes, output):
     p = 1.0 / (1.0 + np.exp(-output.presence_logits.astype(np.float64)))
+    for i, count in enumerate(COUNTS):
+      assert axes[0, i].get_title() == f"n = {count}"
     for step, i in np.ndindex(NUM_STEPS, len(COUNTS)):
       n = step + 1
       q = np.prod(p[i, :n]) * (1.0 - p[i, n] if n < NUM_STEPS else 1.0)
-      exists = "1" if n <= COUNTS[i] else "0"
       title = axes[1 + NUM_STEPS + step, i].get_title()
-      assert title == f"{exists} with p({n}) = {q:.2f}"
-    assert not any(a.get_title() for a in axes[: 1 + NUM_STEPS].flat)
+      assert title == f"q(n={n}) = {q:.2f}"
+    assert not any(a.get_title() for a in axes[1 : 1 + NUM_STEPS].flat)
 
   def test_rows_are_labelled(self, axes):
     assert [axis.get_ylabel() for axis in axes[:, 0]] == [
       "input",
-      *(f"canvas {n}" for n in (1, 2, 3)),
-      *(f"glimpse {n}" for n in (1, 2, 3)),
+      *(f"canvas after\nstep {n}" for n in (1, 2, 3)),
+      *(f"step {n}\npainted" for n in (1, 2, 3)),
     ]
+
+  def test_a_legend_of_the_steps(self, axes):
+    assert_legend_of_steps(axes[0, 0].figure)
 
   def test_one_image(self, output):
     one = output._replace(
@@ -130,23 +150,31 @@ class TestProgress:
     assert len(figures.progress(one, 0.5).axes) == 1 + 2 * NUM_STEPS
 
 
-def test_stages_are_side_by_side(output):
-  figure = figures.stages({"first": output, "then": output}, 0.5, 3)
-  parts = figure.subfigs
-  assert [part.get_suptitle() for part in parts] == ["first", "then"]
-  rows = 1 + 2 * NUM_STEPS
-  for part in parts:
-    axes = np.array(part.axes).reshape(rows, 3)
-    np.testing.assert_array_equal(image_of(axes[0, 2]), output.images[2])
-    np.testing.assert_array_equal(image_of(axes[3, 2]), output.canvases[3, 2])
+def test_stages_are_below_each_other(output):
+  figure = figures.stages({"first: 20 %": output, "then": output}, 3)
+  axes = np.array(figure.axes).reshape(3, 3)
+  labels = [axis.get_ylabel() for axis in axes[:, 0]]
+  assert labels == ["input", "first: 20 %", "then"]
+  for i, count in enumerate(COUNTS[:3]):
+    np.testing.assert_array_equal(image_of(axes[0, i]), output.images[i])
+    for axis in axes[1:, i]:
+      np.testing.assert_array_equal(image_of(axis), output.canvases[count, i])
+      assert [box.get_edgecolor() for box in axis.patches] == [
+        to_rgba(colour) for colour in style.STEPS[:count]
+      ]
+  assert_legend_of_steps(figure)
 
 
 def test_gallery_has_a_title_for_each_picture():
   pictures = [np.full([4, 6, 3], i, np.uint8) for i in range(5)]
-  figure = figures.gallery(pictures, list("abcde"), columns=3)
+  figure = figures.gallery(pictures, list("abcde"), NUM_STEPS)
   assert [axis.get_title() for axis in figure.axes] == [*"abcde", ""]
   for axis, picture in zip(figure.axes, pictures, strict=False):
     np.testing.assert_array_equal(image_of(axis), picture)
+    ticks = [label.get_text() for label in axis.get_xticklabels()]
+    assert ticks == ["input", "reconstruction"]
+    assert axis.get_xticks() == pytest.approx([1.5, 4.5])
+  assert_legend_of_steps(figure)
 
 
 def test_the_box_surrounds_what_is_painted():
@@ -177,8 +205,8 @@ class TestScanPolicy:
     assert rgb.shape == (50, 50, 3)
     expected = np.zeros_like(rgb)
     # Bins are .04 wide; rows are y.
-    expected[2, 12] = to_rgba("red")[:3]
-    expected[28, 37] = to_rgba("green")[:3]
+    expected[2, 12] = to_rgba(style.STEPS[0])[:3]
+    expected[28, 37] = to_rgba(style.STEPS[1])[:3]
     np.testing.assert_allclose(rgb, expected, atol=1e-6)
     assert tuple(axis.images[0].get_extent()) == (-1, 1, 1, -1)
     texts = [text.get_text() for text in axis.get_legend().get_texts()]
@@ -195,11 +223,16 @@ def test_scan_policies_have_a_panel_each(output):
   policy = (windows, COUNTS)
   figure = figures.scan_policies({f"run {i}": policy for i in range(7)})
   one = figures.scan_policy(*policy).axes[0]
-  assert len(figure.axes) == 10
+  assert len(figure.axes) == 9
   for i, axis in enumerate(figure.axes[:7]):
     assert axis.get_title() == f"run {i}"
     np.testing.assert_array_equal(image_of(axis), image_of(one))
   assert not any(axis.axison for axis in figure.axes[7:])
+  FigureCanvasAgg(figure).draw()
+  for axis in figure.axes[:7]:
+    for labels in (axis.get_xticklabels(), axis.get_yticklabels()):
+      boxes = [label.get_window_extent() for label in labels]
+      assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
 class TestAnnotated:
@@ -223,10 +256,11 @@ class TestAnnotated:
 
   def test_boxes_in_the_colours_of_the_steps(self, picture):
     for colour, edges in (
-      ((255, 0, 0), [(17, 34), (5 * 17 - 1, 8 * 17 - 1)]),
-      ((0, 128, 0), [(6 * 17, 0), (11 * 17 - 1, 4 * 17 - 1)]),
+      (style.STEPS[0], [(17, 34), (5 * 17 - 1, 8 * 17 - 1)]),
+      (style.STEPS[1], [(6 * 17, 0), (11 * 17 - 1, 4 * 17 - 1)]),
     ):
-      rows, columns = np.nonzero(np.all(picture == colour, axis=-1))
+      rgb = np.round(255 * np.array(to_rgb(colour)))
+      rows, columns = np.nonzero(np.all(picture == rgb, axis=-1))
       found = [(rows.min(), columns.min()), (rows.max(), columns.max())]
       assert found == edges
 
@@ -241,6 +275,26 @@ class TestAnnotated:
     )
     assert np.all(picture[:, 200:] == 255)
     assert not np.any(picture[:, :200])
+
+
+class TestCaptioned:
+  @pytest.mark.parametrize("side", [40, 150])
+  def test_halves_under_their_names_and_above_the_legend(self, side):
+    halves = np.random.default_rng(0).integers(0, 256, [30, 2, side, 3])
+    picture = halves.reshape(30, 2 * side, 3).astype(np.uint8)
+    page = np.asarray(figures.captioned(picture, NUM_STEPS))
+    width = max(side, 120)
+    assert page.shape == (30 + 2 * 20, 2 * width + 1, 3)
+    for half, start in ((0, 0), (1, width + 1)):
+      np.testing.assert_array_equal(
+        page[20:50, start : start + side], halves[:, half]
+      )
+      assert np.any(page[:20, start : start + width] < 128)  # its name
+    assert np.all(page[:50, width] == 255)
+    found = {tuple(rgb) for rgb in page[50:].reshape(-1, 3)}
+    for step, colour in enumerate(style.STEPS):
+      rgb = tuple(np.round(255 * np.array(to_rgb(colour))).astype(int))
+      assert (rgb in found) == (step < NUM_STEPS)
 
 
 class TestSheet:
@@ -266,6 +320,28 @@ class TestSheet:
     np.testing.assert_array_equal(axis.get_xticks(), [0.5, 1.5, 2.5])
     np.testing.assert_array_equal(axis.get_yticks(), [0.5, 1.5])
     assert tuple(axis.images[0].get_extent()) == (0, 3, 2, 0)
+
+  @pytest.mark.parametrize("columns", [1, 3, 9])
+  def test_nothing_is_cut_off(self, columns):
+    images = np.zeros([2, columns, 5, 5])
+    labels = ["z_what 44", "z_what 1"]
+    title = " ".join(["A text."] * 20)
+    figure = figures.sheet(images, labels, ["+0.0"] * columns, title)
+    FigureCanvasAgg(figure).draw()
+    (axis,) = figure.axes
+    assert (
+      axis.get_title(loc="left").replace("\n", " ") == ("A text. " * 20)[:-1]
+    )
+    for text in (*axis.get_yticklabels(), *axis.get_xticklabels()):
+      assert_within(figure, text)
+    assert_within(figure, axis._left_title)
+
+
+def assert_within(figure, artist):
+  """Asserts that nothing of it is outside of the figure."""
+  box = artist.get_window_extent()
+  assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+  assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
 
 
 class TestFiles:

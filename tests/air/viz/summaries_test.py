@@ -1,5 +1,6 @@
 """TensorBoard's files, read back."""
 
+import re
 import types
 
 import numpy as np
@@ -12,6 +13,8 @@ from tensorboard.backend.event_processing import (
   plugin_event_multiplexer,
 )
 from tensorboard.plugins import base_plugin
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import metadata as custom_scalar
 from tensorboard.plugins.hparams import (
   api_pb2,
   backend_context,
@@ -37,8 +40,9 @@ BLOG_TAGS = {
 }
 BLOG_BASELINE_TAGS = {"baseline_loss", "reinforce_loss", "imp_weight"}
 OUR_TAGS = {
-  "elbo",
-  "num_step_acc_mode",
+  "ELBO",
+  "Accuracy/sampled_n",
+  "Accuracy/most_probable_n",
   "num_step_acc_of_0",
   "num_step_acc_of_1",
 }
@@ -119,13 +123,15 @@ class TestWriter:
     writer.close()
     values = values_of(*event_files(tmp_path))
     assert set(values) == {
-      (6, f"{kind}/head/{name}")
+      (6, f"diagnostics/{kind}/head/{name}")
       for kind in ("gradient", "gradient_to_weight")
       for name in ("w", "b")
     }
-    assert values[6, "gradient_to_weight/head/w"] == pytest.approx(0.2)
-    assert values[6, "gradient_to_weight/head/b"] == 0.0
-    left, right, count = values[6, "gradient/head/w"].T
+    assert values[6, "diagnostics/gradient_to_weight/head/w"] == pytest.approx(
+      0.2
+    )
+    assert values[6, "diagnostics/gradient_to_weight/head/b"] == 0.0
+    left, right, count = values[6, "diagnostics/gradient/head/w"].T
     assert left[0] == pytest.approx(0.6)
     assert right[-1] == pytest.approx(0.8)
     assert count.sum() == 2.0
@@ -278,7 +284,7 @@ class TestEvaluationScalars:
     scalars = summaries.evaluation_scalars(self.METRICS, COUNTED, False)
     assert set(scalars) == BLOG_TAGS | OUR_TAGS
     scalars = summaries.evaluation_scalars(self.METRICS, {}, False)
-    assert set(scalars) == BLOG_TAGS - {"num_step_acc"} | {"elbo"}
+    assert set(scalars) == BLOG_TAGS - {"num_step_acc"} | {"ELBO"}
 
   def test_values(self):
     scalars = summaries.evaluation_scalars(self.METRICS, COUNTED, True)
@@ -291,12 +297,13 @@ class TestEvaluationScalars:
         "kl_what": 5.0,
         "kl_where": 1.0,
         "num_step": 1.5,
-        "elbo": -4.0,
+        "ELBO": -4.0,
         "reinforce_loss": 0.1,
         "baseline_loss": 0.2,
         "imp_weight": 0.3,
         "num_step_acc": 0.6,
-        "num_step_acc_mode": 0.7,
+        "Accuracy/sampled_n": 0.6,
+        "Accuracy/most_probable_n": 0.7,
         "num_step_acc_of_0": 0.5,
         "num_step_acc_of_1": 0.8,
       }
@@ -342,12 +349,12 @@ class TestOfATrainer:
     trainer.iteration.assign(iteration)
     scalars = summaries.schedule_scalars(trainer)
     expected = {
-      "learning_rate/model": rate,
-      "prior_success_probability": success,
-      "presence_floor": floor,
+      "schedules/learning_rate": rate,
+      "schedules/prior_success_probability": success,
+      "schedules/presence_floor": floor,
     }
     if trainer.config.training.estimator == "reinforce":
-      expected["learning_rate/baseline"] = 10.0 * rate
+      expected["schedules/learning_rate_baseline"] = 10.0 * rate
     assert scalars == pytest.approx(expected, rel=1e-5)
 
   def test_every_gradient_has_a_tag_of_its_own(self, trainer, tmp_path):
@@ -388,6 +395,43 @@ def test_hparams_hold_every_setting(tmp_path):
   }
   assert start.hparams["learning_rate"].number_value == 5e-5
   assert start.hparams["hidden_sizes"].string_value == "(256, 256)"
+
+
+def test_the_layout_has_charts_of_tags_that_are_written(small_config, tmp_path):
+  """As the custom-scalars dashboard matches them."""
+  writer = SummaryWriter(tmp_path)
+  writer.layout()
+  writer.close()
+  accumulator = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
+  (event,) = accumulator.Tensors(custom_scalar.CONFIG_SUMMARY_TAG)
+  assert event.step == 0
+  layout = layout_pb2.Layout.FromString(
+    tf.make_ndarray(event.tensor_proto).item()
+  )
+  assert [category.title for category in layout.category] == [
+    *("counting accuracy", "ELBO", "terms", "schedules")
+  ]
+  scalars = summaries.evaluation_scalars(
+    TestEvaluationScalars.METRICS, COUNTED, False
+  )
+  config = small_config(estimator="marginal")
+  trainer = types.SimpleNamespace(
+    config=config,
+    model=AIRModel(config),
+    iteration=tf.Variable(0, dtype=tf.int64),
+  )
+  tags = [f"{tag}/{split}" for tag in scalars for split in ("test", "train")]
+  tags += summaries.schedule_scalars(trainer)
+  shown = {
+    chart.title: [tag for tag in tags if re.match(pattern, tag)]
+    for category in layout.category
+    for chart in category.chart
+    for pattern in chart.multiline.tag
+  }
+  assert all(shown.values())
+  assert shown["ELBO"] == ["ELBO/test", "ELBO/train"]
+  assert len(shown["counting accuracy"]) == 4
+  assert len(shown["KL terms, under the annealed priors"]) == 3
 
 
 def test_trials_are_named_by_the_folders_of_their_runs(tmp_path):

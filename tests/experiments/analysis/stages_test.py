@@ -54,4 +54,5 @@ def test_one_part_for_each_checkpoint(
   one = [f"--figure={one_path}", "--iterations=4"]
   assert call(stages, *arguments, *one) == 0
   with Image.open(one_path) as one:
-    assert (2 * one.width, one.height) == (width, height)
+    assert one.width == width
+    assert one.height < height

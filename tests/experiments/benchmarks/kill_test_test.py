@@ -103,7 +103,7 @@ def change_value(event):
 
 def change_clock(event):
   for value in event.summary.value:
-    if value.tag == "iterations_per_second":
+    if value.tag == summaries.SPEED:
       set_value(value, 1.0)
   event.wall_time += 1.0
   return event

@@ -10,6 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 import air
+from air.viz import figures
 from experiments import export, infer, sample
 from experiments.common import launcher
 
@@ -59,7 +60,12 @@ class TestInfer:
       objects = "1 object" if count == 1 else f"{count} objects"
       assert f"images with {objects}: {images}\n" in printed
     picture = np.asarray(Image.open(out / "pictures" / pictures[0]))
-    assert picture.shape == (200, 400, 3)
+    assert picture.shape == (20 + 200 + 20, 200 + 1 + 200, 3)
+    expected = figures.annotated(
+      user_images[0], scenes.canvas[0], scenes.boxes[0, : scenes.count[0]]
+    )
+    np.testing.assert_array_equal(picture[20:-20, :200], expected[:, :200])
+    np.testing.assert_array_equal(picture[20:-20, 201:], expected[:, 200:])
 
 
 class TestOut:
@@ -99,6 +105,26 @@ class TestSample:
       for name, field in expected._asdict().items():
         np.testing.assert_array_equal(arrays[name], field, err_msg=name)
 
+  @pytest.mark.parametrize(
+    ("choice", "probs", "counts"),
+    [
+      ("equal", [0, 0.5, 0.5], "1 to 2, equally probable"),
+      ("0,.3,.7", [0, 0.3, 0.7], "0 to 2 with probabilities 0, 0.3, 0.7"),
+      ("prior", None, "drawn from its prior"),
+    ],
+  )
+  def test_the_caption_says_where_counts_are_from(self, choice, probs, counts):
+    assert sample._caption(9, choice, probs) == (
+      f"9 scenes drawn from the model. Number of objects: {counts}"
+      f" (--count_probs={choice}). What and where: drawn from their priors."
+    )
+
+  def test_by_default_no_scene_is_empty(self, run_dir, tmp_path):
+    flags = [f"--run_dir={run_dir}", f"--out={tmp_path / 'out'}", "--num=30"]
+    assert call(sample, *flags) == 0
+    with np.load(tmp_path / "out" / "samples.npz") as arrays:
+      assert set(arrays["count"]) == {1, 2, 3}
+
   @pytest.mark.parametrize("num", [1, 8, 11])
   def test_rows_of_eight(self, num):
     images = np.arange(1.0, num + 1)[:, None, None] * np.ones([2, 3])
@@ -129,7 +155,9 @@ def test_export(run_dir, tmp_path, capsys):
   scenes = tf.saved_model.load(out).signatures["sample"](
     n=tf.constant(2), seed=tf.constant(0)
   )
-  np.testing.assert_allclose(scenes["count_probs"], np.full([2, 4], 0.25))
+  np.testing.assert_allclose(
+    scenes["count_probs"], [[0, 1 / 3, 1 / 3, 1 / 3]] * 2
+  )
 
 
 BINARIES = {"infer": infer, "sample": sample, "export": export}
