@@ -314,7 +314,10 @@ def sheet(
     length=0, labeltop=True, labelbottom=False, labelsize=style.TEXT_SIZE
   )
   axis.spines[:].set_visible(False)
-  axis.set_title("\n".join(lines), size=style.TEXT_SIZE, loc="left", pad=4.0)
+  if lines:
+    figure.suptitle(
+      "\n".join(lines), fontsize=style.TEXT_SIZE, x=0.01, ha="left"
+    )
   return figure
 
 

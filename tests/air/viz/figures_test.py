@@ -329,12 +329,10 @@ class TestSheet:
     figure = figures.sheet(images, labels, ["+0.0"] * columns, title)
     FigureCanvasAgg(figure).draw()
     (axis,) = figure.axes
-    assert (
-      axis.get_title(loc="left").replace("\n", " ") == ("A text. " * 20)[:-1]
-    )
+    assert figure.get_suptitle().replace("\n", " ") == title
     for text in (*axis.get_yticklabels(), *axis.get_xticklabels()):
       assert_within(figure, text)
-    assert_within(figure, axis._left_title)
+    assert_within(figure, figure._suptitle)
 
 
 def assert_within(figure, artist):
