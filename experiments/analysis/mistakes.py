@@ -52,7 +52,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   )
   _OUTPUTS.define_flags(flag_values)
   flags.DEFINE_integer(
-    "num_shown", 24, "images in the figure, at most", lower_bound=1, **options
+    "num_shown", 12, "images in the figure, at most", lower_bound=1, **options
   )
   trained.define_split_flags(flag_values)
 

@@ -81,7 +81,7 @@ class Recorder:
     """Evaluates on validation and training images and logs the results.
 
     Args:
-      early: on the first validation images only, in a fifth of the time.
+      early: on the first validation images only, in less than half the time.
     """
     trainer = self._trainer
     iteration = int(trainer.iteration.numpy())

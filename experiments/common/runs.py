@@ -5,7 +5,8 @@ config.json         the configuration, all that changes the run's numbers, and
 flags.txt           a flagfile that repeats the run
 checkpoints/        see air/storage/checkpoints.py
 events.out.tfevents.*  TensorBoard
-metrics.jsonl       one line per evaluation on the validation images
+metrics.jsonl       one line per evaluation on the validation images, or on
+                    `num_images` of them
 figures/            pictures: progress-*.png by iteration, those at the newest
                     checkpoint, and those of experiments/analysis
 analysis/           what experiments/analysis found, in numbers

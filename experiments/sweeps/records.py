@@ -6,7 +6,8 @@ evaluations      on the validation images while it trained, and at its end on
                  the test images, these with the confusion matrix
 iterations_to    {"90": ..., "95": ..., "98": ...}: of the first evaluation at
                  which the most probable count was right for so many percent of
-                 the validation images; null: of none
+                 the validation images, or of the first of them where it was
+                 an early one; null: of none
 seconds_to       the same in seconds of training, start of the process included
 iterations_to_sampled, seconds_to_sampled
                  the same of the count sampled from q(n|x)
