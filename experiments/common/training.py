@@ -41,11 +41,12 @@ def run(flag_values: flags.FlagValues) -> int:
   if runs.exists(folder):
     source = runs.load(folder).digit_source
     dataset = runs.load_dataset(data, flag_values.data_cache, source)
+    run = runs.describe(flag_values, dataset)
   else:
     configuration.check_steps(flag_values)
     dataset = runs.load_dataset(data, flag_values.data_cache)
+    run = runs.describe(flag_values, dataset)
     configuration.check_steps(flag_values, dataset)
-  run = runs.describe(flag_values, dataset)
   trainer = Trainer(
     run.air, dataset.train.images, jit_compile=flag_values.jit_compile
   )

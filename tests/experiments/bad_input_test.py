@@ -384,7 +384,7 @@ CASES = {
   ),
   "sweep: configuration": (
     "--out=NEW --seeds=1 --configs=default,nope",
-    "--configs holds 'nope', expected blog, blog_code, default, more",
+    "--configs holds 'nope', expected blog, blog_code, dair, default",
   ),
   "sweep: configuration is no text": (
     "--out=NEW --seeds=1 --configs=BAD/picture.flags",
