@@ -70,7 +70,12 @@ def progress(
   # Columns of at most an inch; rows of images, and of titles and legend.
   width = min(style.WIDTH, 1.0 + num_images)
   side = (width - 0.6) / num_images
-  height = (1 + 2 * num_steps) * (side + 0.03) + 0.16 * num_steps + 0.6
+  image_shape, glimpse_shape = (
+    images.shape[-2] / images.shape[-1]
+    for images in (output.images, output.glimpses)
+  )
+  height = (1 + num_steps) * (image_shape * side + 0.03)
+  height += num_steps * (glimpse_shape * side + 0.19) + 0.6
   figure = style.figure(height, width)
   axes = figure.subplots(1 + 2 * num_steps, num_images, squeeze=False)
   for i in range(num_images):
@@ -85,7 +90,8 @@ def progress(
         _show(axis, canvas_multiplier * output.glimpses[step, i])
         axis.spines[:].set(color=style.step_colour(step), linewidth=1.5)
       else:
-        axis.set(xticks=[], yticks=[], facecolor="#EEEEEE", box_aspect=1.0)
+        axis.set(xticks=[], yticks=[], facecolor="#EEEEEE")
+        axis.set_box_aspect(glimpse_shape)
         axis.spines[:].set_visible(False)
         axis.text(
           0.5, 0.5, "no step", color=style.GREY, size=style.TEXT_SIZE,
@@ -116,7 +122,8 @@ def stages(outputs: Mapping[str, AIROutput], num_images: int) -> Figure:
   label_width = 1.2
   width = min(style.WIDTH, label_width + num_images)
   side = (width - label_width) / num_images
-  figure = style.figure((1 + len(outputs)) * (side + 0.05) + 0.35, width)
+  row_height = side * first.images.shape[1] / first.images.shape[2] + 0.05
+  figure = style.figure((1 + len(outputs)) * row_height + 0.35, width)
   axes = figure.subplots(1 + len(outputs), num_images, squeeze=False)
   for i in range(num_images):
     _show(axes[0, i], first.images[i])
