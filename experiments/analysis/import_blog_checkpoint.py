@@ -19,7 +19,7 @@ from absl import flags
 from etils import epy
 
 from air.errors import CheckpointError
-from experiments.common import configuration, launcher, runs
+from experiments.common import configuration, launcher, opening, runs
 from experiments.common.launcher import UsageError
 from experiments.sweeps import plan
 
@@ -108,7 +108,7 @@ def main(flag_values: flags.FlagValues) -> None:
   trainer.iteration.assign(iteration)
   # The run's flagfile is for experiments.train, which does not have these.
   del flag_values.checkpoint, flag_values.checkpoint_iteration
-  with runs.opened(run, flag_values):
+  with opening.opened(run, flag_values):
     saved = checkpoints.save(run.checkpoints, trainer)
   print(f"wrote {saved}")
   print(f"next: python -m experiments.evaluate --run_dir={run.folder}")

@@ -1,4 +1,4 @@
-"""A run's folder: what is in it, and whether one can go on with it.
+"""A run: its folder, and what lies in it.
 
 config.json         the configuration, all that changes the run's numbers, and
                     the machine that it was last trained on
@@ -18,15 +18,13 @@ train.log           what training printed, if `experiments.sweep` started it
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import logging
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,11 +32,10 @@ from absl import flags
 from etils import epy
 
 from air import config as air_config
-from air.errors import DivergedError
 from air.storage import files, run_folder
 from data import mnist
 from data.dataset import Dataset, load_arrays, load_or_generate
-from experiments.common import configuration, launcher, machine, wording
+from experiments.common import configuration, launcher, wording
 from experiments.common.launcher import UsageError
 from experiments.common.progress import Task
 
@@ -46,9 +43,6 @@ with epy.lazy_imports():
   from air.viz import summaries
 
 LOG = "train.log"
-# What is then said of a folder.
-BUSY = "in which another process is training"
-_LOCK = ".lock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,131 +219,13 @@ def describe(flag_values: flags.FlagValues, dataset: Dataset) -> Run:
     configuration.data_config(flag_values),
     flag_values.jit_compile,
     dataset.digit_source,
-    _digest(dataset),
+    digest(dataset),
   )
-
-
-@contextlib.contextmanager
-def opened(run: Run, flag_values: flags.FlagValues) -> Iterator[None]:
-  """Has the run's folder to itself, new or to be gone on with.
-
-  Args:
-    run: see `describe`.
-    flag_values: that it was made of.
-
-  Yields:
-    Nothing; the folder then holds what describes the run.
-
-  Raises:
-    UsageError: if the folder holds a run with other settings, or something
-      that is not a run, or if another process is training in it.
-  """
-  folder = run.folder
-  check_usable(folder)
-  folder.mkdir(parents=True, exist_ok=True)
-  with open(folder / _LOCK, "a", encoding="utf-8") as lock:
-    try:
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      raise UsageError(f"run_dir is {folder}, {BUSY}") from None
-    if exists(folder):
-      check_same(load(folder), run)
-    files.remove_partial(folder)
-    run.diverged.unlink(missing_ok=True)
-    run_folder.write_config(
-      folder,
-      run.air,
-      data=dataclasses.asdict(run.data),
-      jit_compile=run.jit_compile,
-      digit_source=run.digit_source,
-      data_digest=run.data_digest,
-      machine=machine.describe(),
-    )
-    files.write_text(folder / "flags.txt", flags_text(flag_values))
-    try:
-      yield
-    except DivergedError as error:
-      files.write_text(run.diverged, f"{error}\n")
-      raise
 
 
 def exists(folder: pathlib.Path) -> bool:
   """Returns whether a run was begun in a folder."""
   return (folder / "config.json").exists()
-
-
-def check_usable(folder: pathlib.Path) -> None:
-  """Checks that a run can be in a folder; touches nothing.
-
-  Args:
-    folder: of a run, or one that is empty or not there yet.
-
-  Raises:
-    UsageError: if something else is there.
-    RunError: if it is a run that this version cannot read; or ConfigError.
-  """
-  launcher.output_folder("run_dir", str(folder))
-  if exists(folder):
-    load(folder)
-    return
-  if not folder.exists():
-    return
-  # What is there before a run's first file.
-  if not all(
-    path.name in (_LOCK, LOG) or path.name.startswith(files.PARTIAL)
-    for path in folder.iterdir()
-  ):
-    raise UsageError(
-      f"run_dir is {folder}, which exists and holds no run; expected a run's"
-      " folder, an empty one or a new one"
-    )
-
-
-def check_same(before: Run, now: Run) -> None:
-  """Checks that nothing that changes a run's numbers has changed.
-
-  Args:
-    before: the run in the folder.
-    now: the run that is to go on there.
-
-  Raises:
-    UsageError: if something has; it names the flags.
-  """
-  settings_before, settings_now = before.settings(), now.settings()
-  changed = [
-    f"--{name}={settings_now[name]} (was {settings_before[name]})"
-    for name in settings_now
-    if settings_now[name] != settings_before[name]
-  ]
-  if changed:
-    raise UsageError(
-      f"run_dir is {now.folder}, whose run was started with other flags: "
-      + ", ".join(changed)
-      + "; expected the same flags or another folder"
-    )
-  _check_digest(before, now.digit_source, now.data_digest)
-
-
-def check_images(run: Run, dataset: Dataset) -> None:
-  """Checks that these are the images that the run was trained on.
-
-  Args:
-    run: a run.
-    dataset: as its configuration gives it now.
-
-  Raises:
-    UsageError: if they are others, for example because MNIST is not at hand.
-  """
-  _check_digest(run, dataset.digit_source, _digest(dataset))
-
-
-def _check_digest(run: Run, digit_source: str, data_digest: str) -> None:
-  if run.data_digest != data_digest:
-    raise UsageError(
-      f"run_dir is {run.folder}, whose run was started on other images (from"
-      f" {run.digit_source}, now {digit_source}); expected the same --mnist or"
-      " --data, or another --run_dir"
-    )
 
 
 def define_run_dir_flag(flag_values: flags.FlagValues) -> None:
@@ -427,11 +303,12 @@ def flags_text(flag_values: flags.FlagValues) -> str:
   return "".join(sorted(lines))
 
 
-def _digest(dataset: Dataset) -> str:
-  digest = hashlib.sha256()
+def digest(dataset: Dataset) -> str:
+  """Returns the SHA-256 of all images and counts."""
+  sha256 = hashlib.sha256()
   for split in (dataset.train, dataset.validation, dataset.test):
     for array in (split.images, split.counts):
       if array is not None:
-        digest.update(repr((array.shape, array.dtype)).encode())
-        digest.update(np.ascontiguousarray(array))
-  return digest.hexdigest()
+        sha256.update(repr((array.shape, array.dtype)).encode())
+        sha256.update(np.ascontiguousarray(array))
+  return sha256.hexdigest()

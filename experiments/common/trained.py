@@ -14,7 +14,7 @@ from etils import epy
 import air
 from air.storage import files, run_folder
 from data.dataset import Dataset, Split
-from experiments.common import configuration, launcher, runs
+from experiments.common import configuration, launcher, opening, runs
 from experiments.common.launcher import UsageError
 
 with epy.lazy_imports():
@@ -193,7 +193,7 @@ def load_dataset_of(run: runs.Run, flag_values: flags.FlagValues) -> Dataset:
     flag_values.data_cache,
     run.digit_source,
   )
-  runs.check_images(run, dataset)
+  opening.check_images(run, dataset)
   return dataset
 
 

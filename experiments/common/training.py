@@ -10,7 +10,13 @@ from air.errors import DivergedError
 from air.storage import checkpoints, files
 from air.training import StepMetrics, Trainer
 from data.dataset import Dataset
-from experiments.common import configuration, evaluations, runs, xla_cache
+from experiments.common import (
+  configuration,
+  evaluations,
+  opening,
+  runs,
+  xla_cache,
+)
 from experiments.common.launcher import UsageError
 from experiments.common.progress import Progress, Task
 from experiments.common.recorder import Recorder
@@ -35,7 +41,7 @@ def run(flag_values: flags.FlagValues) -> int:
     DivergedError: if a term of the loss has become NaN or infinite.
   """
   folder = runs.folder_of(flag_values)
-  runs.check_usable(folder)
+  opening.check_usable(folder)
   configuration.check_without_images(flag_values)
   data = configuration.data_config(flag_values)
   if runs.exists(folder):
@@ -59,7 +65,7 @@ def run(flag_values: flags.FlagValues) -> int:
       f"iterations is {flag_values.iterations}, expected at least the"
       f" {iteration} that the run has behind it"
     )
-  with runs.opened(run, flag_values):
+  with opening.opened(run, flag_values):
     if flag_values.jit_compile and iteration < flag_values.iterations:
       # Before anything else: it takes the most memory, and what was compiled
       # is only found if as many TensorFlow functions were made before it.

@@ -11,7 +11,7 @@ from absl import flags
 from air.errors import ConfigError
 from data.dataset import Dataset
 from data.mnist import DataError
-from experiments.common import configuration, launcher, runs
+from experiments.common import configuration, launcher, opening, runs
 from experiments.common.launcher import UsageError
 
 _FLAGFILES = pathlib.Path(__file__).parents[1] / "configs"
@@ -252,11 +252,11 @@ def _checked(
       now = dataclasses.replace(
         before, air=air, data=data, jit_compile=flag_values.jit_compile
       )
-      runs.check_same(before, now)
+      opening.check_same(before, now)
       if (data.data, data.mnist) != (before.data.data, before.data.mnist):
         if data not in datasets:
           datasets[data] = runs.load_dataset(data, flag_values.data_cache)
-        runs.check_images(before, datasets[data])
+        opening.check_images(before, datasets[data])
     else:
       configuration.check_without_images(flag_values)
       configuration.check_steps(flag_values)

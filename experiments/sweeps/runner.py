@@ -13,7 +13,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments.common import configuration, launcher, machine, runs
+from experiments.common import configuration, launcher, machine, opening
 from experiments.common.launcher import UsageError
 from experiments.common.stopping import StopSignal
 from experiments.sweeps import plan, records, worker
@@ -302,6 +302,6 @@ def _outcome(
     return "stopped", None
   last_line = log.read_text("utf-8", "replace").splitlines()[-1]
   return (
-    "busy" if last_line.endswith(runs.BUSY) else "failed",
+    "busy" if last_line.endswith(opening.BUSY) else "failed",
     last_line.removeprefix("train: "),
   )

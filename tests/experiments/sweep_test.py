@@ -19,7 +19,7 @@ from rich.console import Console
 
 from air.storage import checkpoints
 from experiments import sweep, train
-from experiments.common import launcher, machine, runs
+from experiments.common import launcher, machine, opening
 from experiments.common.launcher import UsageError
 from experiments.sweeps import plan, records, runner, table, worker
 
@@ -286,9 +286,9 @@ class Task:
     (2, "train: --lr is bad", False, ("failed", "--lr is bad")),
     (
       2,
-      f"train: --run_dir is a, {runs.BUSY}",
+      f"train: --run_dir is a, {opening.BUSY}",
       False,
-      ("busy", f"--run_dir is a, {runs.BUSY}"),
+      ("busy", f"--run_dir is a, {opening.BUSY}"),
     ),
     (143, "stopped at 3", True, ("stopped", None)),
     # From outside, and once more after it was tried again.
