@@ -17,7 +17,7 @@ import numpy as np
 from absl import flags
 from PIL import Image, ImageDraw
 
-from data import files, flag_help
+from data import command_line, files
 from data.dataset import Split, load_or_generate, to_arrays
 from data.mnist import DataError, expanded
 from data.multi_mnist import MultiMNISTSpec, require
@@ -42,16 +42,11 @@ def run(argv: Sequence[str] | None = None) -> int:
   flag_values = flags.FlagValues()
   define_flags(flag_values)
   try:
-    if asked := flag_help.asked_for(argv):
-      print(flag_help.text(asked, __doc__ or "", flag_values, [_GROUP]))
+    if asked := command_line.asked_for(argv):
+      print(command_line.text(asked, __doc__ or "", flag_values, [_GROUP]))
       files.flush_output()
       return 0
-    try:
-      positional = flag_values(argv)[1:]
-    except UnicodeDecodeError as error:
-      raise DataError(f"--flagfile is not a text file: {error}") from error
-    if positional:
-      raise DataError(f"unexpected argument {positional[0]!r}; see --help")
+    command_line.parse(argv, flag_values)
     _main(flag_values.flag_values_dict())
     files.flush_output()
   except (DataError, flags.Error) as error:

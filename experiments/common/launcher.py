@@ -19,7 +19,7 @@ from air.errors import (
   InputError,
   RunError,
 )
-from data import flag_help
+from data import command_line
 from data.files import flush_output
 from data.mnist import DataError
 
@@ -80,16 +80,11 @@ def run(
   flag_values = flags.FlagValues()
   define_flags(flag_values)
   try:
-    if asked := flag_help.asked_for(argv):
+    if asked := command_line.asked_for(argv):
       groups = (_OWN_GROUPS, _CONFIGURATION, _FIRST)
-      print(flag_help.text(asked, doc, flag_values, *groups), flush=True)
+      print(command_line.text(asked, doc, flag_values, *groups), flush=True)
       return 0
-    try:
-      positional = flag_values(argv)[1:]
-    except UnicodeDecodeError as error:
-      raise UsageError(f"--flagfile is not a text file: {error}") from error
-    if positional:
-      raise UsageError(f"unexpected argument {positional[0]!r}; see --help")
+    command_line.parse(argv, flag_values)
     status = main(flag_values) or 0
     flush_output()
     return status

@@ -160,7 +160,10 @@ CASES = {
     "--run_dir=NEW --lerning_rate=1",
     "'lerning_rate'",
   ),
-  "train: no such flagfile": ("--run_dir=NEW --flagfile=BAD/no", "BAD/no"),
+  "train: no such flagfile": (
+    "--run_dir=NEW --flagfile=BAD/no",
+    "--flagfile cannot be read: ",
+  ),
   "train: folder of nobody": (
     "--run_dir=~no_one/run TINY",
     "--run_dir is ~no_one/run, which cannot be: ",
@@ -345,8 +348,8 @@ CASES = {
   "evaluate: images are gone": ("--run_dir=RUN --data=BAD/no.npz", "no.npz"),
   "startup: not a number": ("--started=soon", "--started"),
   "startup: stray argument": ("now", "unexpected argument 'now'"),
-  "sweep: no seeds": ("--out=NEW", "--seeds"),
-  "sweep: no out": ("--seeds=1", "--out"),
+  "sweep: no seeds": ("--out=NEW", "expected --seeds; see --help"),
+  "sweep: no out": ("--seeds=1", "expected --out; see --help"),
   "sweep: out is a file": (
     "--out=BAD/text.txt --seeds=1",
     "--out is BAD/text.txt, which is a file; expected a folder",
@@ -630,6 +633,7 @@ CASES = {
     "--run_dir=RUN --out=NEW --count_probs=0,0,0",
     "--count_probs is [0.0, 0.0, 0.0], expected probabilities",
   ),
+  "export: nothing": ("", "expected --run_dir, --out; see --help"),
   "export: out is in use": (
     "--run_dir=RUN --out=BAD/full",
     "--out is BAD/full, which exists",
@@ -638,7 +642,7 @@ CASES = {
     "--run_dir=RUN --out=NEW x",
     "unexpected argument 'x'",
   ),
-  "generate: no out": ("", "--out"),
+  "generate: no out": ("", "expected --out; see --help"),
   "generate: name of out": (
     "--out=a.txt",
     '--out is "a.txt", expected a name ending in .npz',

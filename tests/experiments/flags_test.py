@@ -15,7 +15,7 @@ from absl import flags
 
 from air import config as config_lib
 from air.training import Trainer
-from data import flag_help
+from data import command_line
 from experiments import sweep, train
 from experiments.analysis import import_blog_checkpoint, init_sensitivity
 from experiments.common import configuration, launcher, runs
@@ -242,7 +242,7 @@ def test_help_says_type_and_default():
   )  # fmt: skip
   flags.DEFINE_integer("must", None, "be there", required=True, **options)
   assert (
-    flag_help.text("helpfull", "Doc.\n", flag_values, ["run"])
+    command_line.text("helpfull", "Doc.\n", flag_values, ["run"])
     == """Doc.
 
 run:

@@ -1,4 +1,4 @@
-"""What --help and --helpfull show, the same for every binary."""
+"""Flags on a command line, and what --help shows: the same for every binary."""
 
 import textwrap
 from collections.abc import Sequence
@@ -9,6 +9,39 @@ _WIDTH = 80
 _KINDS = {"int": "INTEGER", "float": "NUMBER", "string": "TEXT"}
 _FLAGFILE = "  --flagfile=FILE\n      flags from a file, one on each line"
 _REST = "--helpfull shows all flags."
+
+
+def parse(argv: Sequence[str], flag_values: flags.FlagValues) -> None:
+  """Reads flags from the command line.
+
+  Args:
+    argv: the command line.
+    flag_values: with the binary's flags, which get their values.
+
+  Raises:
+    flags.Error: if a flag cannot be, one that is required is missing, or there
+      is something else on the command line.
+  """
+  try:
+    positional = flag_values(argv)[1:]
+  except UnicodeDecodeError as error:
+    raise flags.Error(f"--flagfile is not a text file: {error}") from error
+  except flags.CantOpenFlagFileError as error:
+    reason = str(error).partition("flagfile: ")[2]
+    raise flags.Error(f"--flagfile cannot be read: {reason}") from error
+  except flags.IllegalFlagValueError as error:
+    missing = [
+      f"--{name}"
+      for name in flag_values
+      if flag_values[name].value is None
+      and _is_required(flag_values[name], flag_values)
+    ]
+    if not any(f"flag {name}=None:" in str(error) for name in missing):
+      raise
+    names = ", ".join(missing)
+    raise flags.Error(f"expected {names}; see --help") from error
+  if positional:
+    raise flags.Error(f"unexpected argument {positional[0]!r}; see --help")
 
 
 def asked_for(argv: Sequence[str]) -> str | None:
