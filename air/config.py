@@ -2,7 +2,7 @@
 
 Each field carries its help text and says where its default comes from: "post"
 is the blog post "Implementing AIR", "code" the blog's original code where the
-post is silent, "ours" a choice of this project (README, "Differences").
+post is silent, "ours" a choice of this project (docs/differences.md).
 The experiment binaries make one flag of the same name out of each field.
 """
 

@@ -133,7 +133,8 @@ def main(flag_values: flags.FlagValues) -> None:
   panels = {}
   for name, folder in by_name.items():
     run, model, iteration, split = trained.load(folder, flag_values)
-    with Task(f"evaluating {name} at iteration {iteration}") as task:
+    doing = f"evaluating {name} at iteration {iteration} in batches"
+    with Task(doing) as task:
       image_metrics = evaluation.Evaluator(model).evaluate(
         split.images, iteration, run.air.training.seed, task.over
       )

@@ -64,7 +64,7 @@ def main(flag_values: flags.FlagValues) -> None:
         title += f": counts {accuracy:.1%} right"
       stages.append({"iteration": iteration, "count_accuracy": accuracy})
       outputs[title] = output
-      task.write(title)
+  print("\n".join(outputs))
   figures.save(figures.stages(outputs, flag_values.num_images), figure)
   files.write_json(
     numbers,

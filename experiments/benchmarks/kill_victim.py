@@ -59,4 +59,6 @@ def main(descriptor: int) -> None:
 
 
 if __name__ == "__main__":
+  if not "".join(sys.argv[1:2]).isdecimal():
+    sys.exit(__doc__)
   main(int(sys.argv.pop(1)))

@@ -91,7 +91,7 @@ def _of_threads(flag_values: flags.FlagValues) -> dict[int, Any]:
   all_threads = timing.values(flag_values, "threads")
   if not all_threads:
     here = timing.measure_scaling if scaling else timing.measure
-    return {machine.describe()["threads"]: here(flag_values)}
+    return {machine.threads(): here(flag_values)}
   # TensorFlow's threads cannot be changed once it has begun.
   settings = [
     flag_values[name].serialize()

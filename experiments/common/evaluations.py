@@ -31,7 +31,7 @@ def evaluate_split(
       without it.
   """
   images = wording.number_of(len(split.images), f"{split_name} image")
-  with Task(f"evaluating {images}") as task:
+  with Task(f"evaluating {images} in batches") as task:
     image_metrics = evaluator.evaluate(split.images, iteration, seed, task.over)
   result = {
     "iteration": iteration,
@@ -42,7 +42,7 @@ def evaluate_split(
   }
   if iwae_samples:
     samples = wording.number_of(iwae_samples, "sample")
-    with Task(f"IWAE bound of {images}, {samples} each") as task:
+    with Task(f"IWAE bound of {images}, {samples} each, in batches") as task:
       bounds = evaluator.iwae(
         split.images, iteration, iwae_samples, seed, progress=task.over
       )

@@ -79,8 +79,8 @@ class Task:
           read(path)
           task.advance()
 
-  Nothing is shown of what is done within a second. What the body prints to
-  stdout would get between; stderr has `write`, and takes what is logged.
+  Nothing is shown of what is done within a second. What the body prints would
+  get between; what it logs does not.
 
   Attributes:
     doing: what is being done; may be changed.
@@ -99,7 +99,6 @@ class Task:
     self._expected = expected
     self._done = 0
     self._line: _Line | None = None
-    self._lock = threading.Lock()
     self._ended = threading.Event()
     self._thread = threading.Thread(target=self._keep_showing, daemon=True)
     self._context = contextlib.ExitStack()
@@ -129,24 +128,16 @@ class Task:
       yield item
       self.advance()
 
-  def write(self, message: str) -> None:
-    """Writes a line to stderr."""
-    with self._lock:
-      if self._line is None:
-        print(message, file=sys.stderr)
-      else:
-        self._line.write(message)
-
   def _keep_showing(self) -> None:
     pause = _SECONDS_BEFORE_FIRST
     while not self._ended.wait(pause):
       pause = _SECONDS_BETWEEN_LOOKS
       # Nobody may read stderr any more, or its disk be full.
-      with contextlib.suppress(OSError), self._lock:
+      with contextlib.suppress(OSError):
         self._show()
 
   def _show(self) -> None:
-    done, total = self._done, self._total
+    done, total = self._done, self._total if self._total > 1 else 0
     seconds = time.monotonic() - self._started
     status = _duration(seconds)
     if done and total > done:

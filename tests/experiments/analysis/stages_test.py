@@ -12,7 +12,7 @@ from experiments.analysis import stages
 
 
 def test_one_part_for_each_checkpoint(
-  call, tmp_path, tiny_run, tiny_data, monkeypatch, eagerly
+  call, tmp_path, tiny_run, tiny_data, monkeypatch, capsys, eagerly
 ):
   drawn = {}
   draw = figures.stages
@@ -39,6 +39,7 @@ def test_one_part_for_each_checkpoint(
     f" {np.mean(output.num_steps == counts):.1%} right"
     for iteration, output in ((0, before), (4, after))
   ]
+  assert capsys.readouterr().out.splitlines()[:2] == list(drawn)
   numbers = json.loads((run_dir / "analysis" / "stages.json").read_text())
   assert numbers["num_images"] == len(images)
   assert numbers["stages"] == [

@@ -67,7 +67,6 @@ def test_a_task_writes_a_line_and_one_every_ten_seconds(monkeypatch, capsys):
     clock.show(task, 1.0)
     for _ in range(6):
       clock.show(task, 4.0)
-    task.write("a line of its own")
     clock.show(task, 9.0)
     clock.show(task, 60.0)
   captured = capsys.readouterr()
@@ -76,7 +75,6 @@ def test_a_task_writes_a_line_and_one_every_ten_seconds(monkeypatch, capsys):
     "compiling: 1 s (about 10 s)",
     "compiling: 13 s (about 10 s)",
     "compiling: 25 s (about 10 s)",
-    "a line of its own",
     "compiling: 01:34 (about 10 s)",
   ]
 
@@ -97,6 +95,14 @@ def test_a_task_says_how_far_it_is(monkeypatch, capsys):
     "reading: 0 of 4,000, 1 s",
     "still reading: 1,000 of 4,000, 11 s, 33 s to go",
   ]
+
+
+def test_of_a_single_thing_nothing_is_counted(monkeypatch, capsys):
+  clock = Clock(monkeypatch)
+  with progress.Task("reading") as task:
+    for _ in task.over(["all"]):
+      clock.show(task, 1.0)
+  assert capsys.readouterr().err == "reading: 1 s\n"
 
 
 def test_what_is_done_at_once_is_not_shown(monkeypatch, capsys):
