@@ -36,7 +36,7 @@ _ACCURACY, _LOSS = "num_step_acc", "loss"
 _TITLES = {
   _ACCURACY: "counting accuracy, sampled n",
   "num_step": "number of steps",
-  _LOSS: "-ELBO under the annealed prior, nats",
+  _LOSS: "-ELBO, annealed prior, nats",
   "rec_loss": "reconstruction error, nats",
   "prior_loss": "all KL terms, nats",
   "kl_num_steps": "KL of the number of steps, nats",

@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import sys
 
 import numpy as np
@@ -13,7 +14,7 @@ import tensorflow as tf
 
 from air.storage import checkpoints, files
 from air.viz import summaries
-from experiments.benchmarks import integrity, kill_test
+from experiments.benchmarks import integrity, kill_test, kill_victim
 
 REPOSITORY = pathlib.Path(__file__).parents[3]
 CADENCES = ["--eval_every=3", "--figure_every=3", "--checkpoint_every=2"]
@@ -345,3 +346,17 @@ def test_no_process_outlives_the_kill_test(
   assert status == 128 + number
   with pytest.raises(ProcessLookupError):
     os.kill(int(pathlib.Path("pid").read_text()), 0)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_the_victim_says_how_it_is_used(arguments):
+  module = "experiments.benchmarks.kill_victim"
+  process = subprocess.run(
+    [sys.executable, "-m", module, *arguments],
+    cwd=REPOSITORY,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert process.returncode == 1
+  assert process.stderr == f"{kill_victim.__doc__}\n"
