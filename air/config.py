@@ -84,8 +84,9 @@ class ModelConfig(Checked):
   )
   where_init: Literal["prior", "code"] = field(
     "prior",
-    "what q(z_where) is about when training starts: its prior at that time"
-    " (ours), or N(0, 1) by way of where_scale_bias (code)",
+    "what q(z_where) equals approximately when training starts: prior, its"
+    " prior at that time (ours), or code, N(0, 1) with the scale set by"
+    " where_scale_bias (code)",
   )
   where_scale_bias: float = field(
     0.5,
@@ -229,10 +230,9 @@ class TrainingConfig(Checked):
 
   estimator: str = field(
     "marginal",
-    "how the gradient in the discrete number of steps is estimated: summed"
-    " over exactly (marginal, ours), or REINFORCE with a neural baseline"
-    " (reinforce, post but for what the baseline sees); the others:"
-    " docs/estimators.md",
+    "gradient estimator of the discrete number of steps n: marginal sums over"
+    " n exactly (ours), reinforce is REINFORCE with a neural baseline (post,"
+    " but for the baseline's inputs); for others see docs/estimators.md",
   )
   num_samples: int = field(
     0,
@@ -305,10 +305,10 @@ class TrainingConfig(Checked):
   )
   presence_limit: float = field(
     8.0,
-    "L: (|logit| - L)^2 is added to what training minimises, and not to the"
-    " loss it reports, for each presence whose logit, before exploration, is"
-    " beyond L or -L, so that its gradient does not vanish (ours); 0: nothing"
-    " is (code)",
+    "L: training also minimises (|logit| - L)^2 for each presence logit beyond"
+    " L or -L, so that its gradient does not vanish (ours); it is no part of"
+    " the reported loss, and takes the logit before exploration; 0: no limit"
+    " (code)",
     NOT_NEGATIVE,
     before=0.0,
   )

@@ -1,4 +1,4 @@
-"""Evaluates a trained run on held-out images, or on those it was trained on.
+"""Evaluates a trained run on test, validation or training images.
 
   python -m experiments.evaluate --run_dir=runs/default --split=test
 

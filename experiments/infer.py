@@ -1,12 +1,18 @@
-"""Says what a trained model sees in images.
+"""Finds the objects in images with a trained model.
 
   python -m experiments.infer --run_dir=runs/default --images=FOLDER --out=OUT
 
-Writes to OUT a picture for each image, with a box around each object (step 1
-red, 2 green, 3 blue) and the model's reconstruction beside it, and a line of
-scenes.jsonl: `index`, `file`, `picture`, `count` (the most probable number of
-objects), `count_probs` (of 0, 1, ... objects), and of each object its `boxes`
-(y0, x0, y1, x1; pixels, pixel i covers [i, i + 1)) and `z_where`.
+Writes a picture for each image to OUT/pictures. It shows a box around each
+object (step 1 red, 2 green, 3 blue) beside the model's reconstruction.
+
+Also writes a line for each image to OUT/scenes.jsonl, with these keys:
+
+  index, file, picture
+  count        the most probable number of objects
+  count_probs  the probabilities of 0, 1, ... objects
+  boxes        (y0, x0, y1, x1) of each object in pixels; pixel i covers
+               [i, i + 1)
+  z_where      of each object
 """
 
 from __future__ import annotations

@@ -1,33 +1,35 @@
-r"""Fills in the tables and figures of RESULTS.md from the records of runs.
+r"""Generates the tables and figures of RESULTS.md from the records of runs.
 
   python -m experiments.report --results=results --output=RESULTS.md
 
-RESULTS.md is written by hand, but for what stands between two comments, which
-this replaces:
+The text of RESULTS.md is written by hand. This replaces what stands between two
+comments:
 
   <!-- report: success default.jsonl blog.jsonl -->
   <!-- /report -->
 
-The first says what is wanted, of which files of --results:
+The first comment names a kind of table or figure, and files in --results:
 
-  success      a row for each configuration: how many of its runs succeed, with
-               the 95 % interval (Wilson), accuracies and ELBO, iterations to
-               98 %, failures
+  success      a table, a row for each configuration: how many of its runs
+               succeed, with the 95 % interval (Wilson), accuracies, ELBO,
+               iterations to 98 %, failures
   curves       a figure: accuracy of the most probable count on the validation
                images against iterations, all runs, a panel per configuration
   terms        a figure: accuracy of sampled counts, ELBO and its terms on the
                validation images, all runs in each panel, beside what others
                published (published.json)
-  variances    a row for each estimator, of one file that
-               analysis.gradient_variance wrote: variances and biases
+  variances    a table, a row for each estimator: variances and biases, from one
+               file that experiments.analysis.gradient_variance wrote
 
 A run succeeds if at least 98 % of its sampled counts on the test images are
-right; `threshold=95` after the files makes that 95 %. `names.json` in --results
-may have names for configurations, {"default:what_size=20": "smaller codes"},
-which stand for them. Accuracies (median and range) and ELBO (median, nats) are
-those on the test images. "98 % at" is the iteration of the first evaluation on
-the validation images with that accuracy of the most probable count: the median,
-which counts runs that never get there as the slowest.
+right; `threshold=95` after the files makes that 95 %. Accuracies (median and
+range) and ELBO (median, nats) are those on the test images. "98 % at" is the
+first evaluated iteration at which the most probable count is right for 98 % of
+the validation images. It is a median over runs; a run that never reaches 98 %
+counts as the slowest.
+
+`names.json` in --results may give configurations short names for the tables:
+{"default:what_size=20": "smaller codes"}.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
-"""Draws scenes from a trained model, and walks through its latents.
+"""Samples scenes from a trained model, and draws latent traversals.
 
   python -m experiments.sample --run_dir=runs/default --out=OUT
 
-Writes to OUT samples.png and samples.npz (the scenes, see `air.Scenes`);
-traversal_what.png, one object while one entry of z_what at a time goes from -2
-to 2, for the entries that change it most; and traversal_where.png, the same for
-every entry of z_where, from 2 of its prior's standard deviations below its mean
-to 2 above.
+Writes these files to OUT:
+
+  samples.png, samples.npz  the scenes; `air.Scenes` documents the arrays
+  traversal_what.png        one object, while one entry of z_what at a time goes
+                            from -2 to 2; the entries that change it most
+  traversal_where.png       the same for each entry of z_where, within 2
+                            standard deviations of its prior's mean
 """
 
 from __future__ import annotations

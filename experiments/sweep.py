@@ -1,4 +1,4 @@
-r"""Trains configurations with many seeds, each run in a process of its own.
+r"""Trains configurations with many seeds, each run in its own process.
 
   python -m experiments.sweep --configs=default,blog --seeds=0-19 \
     --out=runs/sweep --jobs=2
@@ -6,20 +6,20 @@ r"""Trains configurations with many seeds, each run in a process of its own.
     --configs=default,default:latent_feedback=false --iterations=5000
 
 A configuration is the name of a flagfile in experiments/configs, or the path of
-another one, and perhaps settings of its own after a colon. Flags of
-experiments.train hold for all runs, unless such a setting says otherwise.
+another flagfile. Settings after a colon change it. The flags of
+experiments.train apply to all runs; settings after a colon override them.
 
-Started again, it goes on where it stopped. Finished runs are not repeated, nor
-those that diverged (remove their folders to repeat them); interrupted ones go
-on from their last checkpoints. A run that fails does not stop the others, nor
-does one in whose folder another process is training; the exit status is then 1.
+The same command resumes an interrupted sweep: interrupted runs continue from
+their last checkpoints. Finished and diverged runs are not repeated; to repeat
+one, remove its folder. If a run fails, the others continue, and the exit status
+is 1. So it is if another process is training in a run's folder.
 
-A run's folder is OUT/CONFIGURATION/seed-N, and what it prints is in train.log
-there. Its record is a line of --results (see experiments/sweeps/records.py).
+A run's folder is OUT/CONFIGURATION/seed-N. Its output is in train.log there.
+Its record is a line of --results (see experiments/sweeps/records.py).
 
-It runs on Ray, by default on this machine alone. For --ray_address, all
-machines of the cluster must have this folder, the Python environment and --out
-at the same paths.
+Sweeps run on Ray, by default on this machine alone. With --ray_address, all
+machines of the cluster need this folder, the Python environment and --out at
+the same paths.
 """
 
 import sys

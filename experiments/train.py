@@ -1,10 +1,10 @@
-r"""Trains AIR and evaluates it on images it never saw.
+r"""Trains AIR and evaluates it on held-out test images.
 
   python -m experiments.train --run_dir=runs/default
   python -m experiments.train --run_dir=runs/blog \
     --flagfile=experiments/configs/blog.flags
 
-Started again on the same folder, it goes on where it stopped.
+Run again with the same --run_dir, it resumes where it stopped.
 """
 
 import sys

@@ -1,1 +1,1 @@
-"""Looking closer at runs: `python -m experiments.analysis.NAME`."""
+"""Analyses of runs: `python -m experiments.analysis.NAME`."""

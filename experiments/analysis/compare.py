@@ -1,16 +1,17 @@
-r"""Compares runs, of this code and of the blog's original, on common axes.
+r"""Plots runs of this code and of the blog's original code on common axes.
 
   python -m experiments.analysis.compare \
     --runs=runs/default,runs/blog,original/logs
 
-A run is a folder with TensorBoard event files, or one such file: ours, or of
-the original code on TensorFlow 1, whose tags ours have too. Terms are therefore
-the original's: the KLs of the number of steps and of z_where are to the priors
-as annealed at the time, and `loss` is -ELBO under them. A file that is cut off
-is read as far as it goes.
+A run is a folder with TensorBoard event files, or one such file. It may come
+from this code, or from the original code on TensorFlow 1: both use the same
+tags. The KL terms of n and z_where, and `loss` (the negative ELBO), are under
+the annealed priors of their iteration. A truncated file is read as far as
+possible.
 
-Prints a table. Writes compare.png and compare.json to the folder that all runs
-lie in; of one run, RUN/figures/compare.png and RUN/analysis/compare.json.
+Prints a table. For several runs, writes compare.png and compare.json to their
+common parent folder. For one run, writes RUN/figures/compare.png and
+RUN/analysis/compare.json.
 """
 
 import math

@@ -5,30 +5,29 @@ r"""Measures the variance of each estimator's gradient at a run's checkpoints.
   python -m experiments.analysis.gradient_variance --run_dir=runs/r \
     --iterations=0,1000,10000
 
-All estimators see the same weights, minibatches and noise. Once every gradient
-is of a minibatch and noise of its own; once the minibatch is always the first,
-and only the noise differs. The gradients are those of training, but without
---presence_limit: of the mean over a minibatch, at the checkpoint's price of a
-step and presence floor.
+All estimators see the same weights, minibatches and noise. There are two
+measurements. In the first, each draw has its own minibatch and noise. In the
+second, all draws share the first minibatch, and only the noise differs.
 
-Baselines: a run that was trained with an estimator that has a baseline has
-that one in its checkpoints. All others, that of iteration 0 and one trained
-with --normalize_signal are fitted here, with the model's weights held fixed.
+Gradients are those of training, without --presence_limit: the mean over a
+minibatch, at the checkpoint's price of a step and presence floor.
 
-Bias: what the score function adds to the gradient is the mean difference of
-`marginal` and `backpropagation`. Half of the draws tell in which direction that
-is, and the other half how far an estimator's mean is from that of `marginal`
-along it, in units of leaving the score function out: 0 without bias, -1 for
-`backpropagation`. (The norm of a mean gradient's distance tells less: it is
-also one without bias, by chance.)
+Baselines: the checkpoints of a run hold the baseline that it was trained with.
+All other baselines are fitted here, with the model's weights held fixed. So are
+that of iteration 0, and one that was trained with --normalize_signal.
+
+Bias: the mean of `marginal` minus that of `backpropagation` is what a score
+function contributes. Half of the draws estimate its direction. The other half
+estimate how far an estimator's mean lies from that of `marginal` along this
+direction. The unit is the score function's contribution: 0 means unbiased, and
+`backpropagation` has -1.
 
 Prints tables. Writes RUN_DIR/figures/gradient_variance.png, and a record for
-each estimator and way of drawing to RUN_DIR/analysis/gradient_variance.jsonl.
-Fails if the mean gradient of an unbiased estimator is not that of `marginal`.
-Not checked is a trained model that is so sure of n that hardly any of the draws
-has another one: what is rare then makes the mean, and no standard error of a
-few draws knows of it. Takes minutes of CPU time for each checkpoint, and some 3
-GB of memory.
+each estimator and measurement to RUN_DIR/analysis/gradient_variance.jsonl.
+Fails if the mean gradient of an unbiased estimator differs from that of
+`marginal`. This is not checked where a trained model is so certain of n that
+hardly any draw has another n: rare draws then dominate the mean. Takes minutes
+of CPU time per checkpoint, and about 3 GB of memory.
 """
 
 from __future__ import annotations

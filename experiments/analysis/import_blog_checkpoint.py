@@ -1,13 +1,13 @@
-r"""Turns a checkpoint of the blog's original code into a run of ours.
+r"""Turns a checkpoint of the blog's original code into a run of this code.
 
   python -m experiments.analysis.import_blog_checkpoint \
     --checkpoint=original/model.ckpt-300000 --run_dir=runs/original
   python -m experiments.evaluate --run_dir=runs/original
 
-Reads a checkpoint of TensorFlow 1. The flags are those of experiments.train,
-by default as in configs/blog_code.flags; sizes and settings that differ there,
-and the images, are to be given. What the original's optimizers kept is left
-out.
+Reads a checkpoint of TensorFlow 1. It takes the flags of experiments.train,
+with the defaults of configs/blog_code.flags. Give the settings that the
+original run changed, and its images. The state of the original's optimizers is
+left out.
 """
 
 import math

@@ -1,20 +1,22 @@
-r"""How training depends on the initialisation, on a grid.
+r"""Measures how training depends on the initialisation, on a grid.
 
   python -m experiments.analysis.init_sensitivity --out=runs/init \
     --seeds=0-2 --jobs=2 --iterations=5000 --steps_prior_anneal=3000 \
     --checkpoint_every=5000 --eval_every=1000 --figure_every=5000
 
-Trains --config from every combination of the scale of the decoder's first
-output, the bias of the scale of q(z_where) and the bias of the presence
-probability, with each of --estimators, by experiments.sweep: see there for how
-runs are started, shown, stopped and gone on with by the same command. Flags of
-experiments.train hold for all runs.
+Trains --config with each of --estimators, from every combination of values in
+--decoder_init_scale_grid, --where_scale_bias_grid and --presence_bias_grid.
+Runs start, stop and resume as in experiments.sweep. Flags of experiments.train
+apply to all runs.
 
-Writes OUT/init_sensitivity.png and .json, means over the seeds on the test
-images: the counting accuracy of sampled n, and two ways to collapse, the share
-of the images with objects that get no step, and the share of those with fewer
-objects than steps that get all steps. These are of the runs that came to their
-end; where some did not, as they diverge, their share is the fourth.
+Writes OUT/init_sensitivity.png and .json, with means over the seeds on the test
+images:
+
+- the counting accuracy of sampled n
+- the share of images with objects that get no step
+- the share of images with objects, but fewer than steps, that get all steps
+- the share of runs that did not finish because they diverged, if any; the other
+  means leave these runs out
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
-r"""Shows the images that a model counts wrongly, and says what is wrong.
+r"""Draws the images that a model counts wrongly, sorted by kind of mistake.
 
   python -m experiments.analysis.mistakes --run_dir=runs/default
 
-Draws the worst of each kind (such as 2 taken for 1), those whose true count is
-the least probable under q(n|z), the more of a kind the more frequent it is: the
-image with a box around each object found (step 1 red, 2 green, 3 blue), and the
-model's reconstruction beside it.
+A kind of mistake is a pair of counts, such as 2 counted as 1. Frequent kinds
+get more pictures. Within a kind, the first are those whose true count is the
+least probable under q(n|z). A picture shows the image, with a box around each
+object found (step 1 red, 2 green, 3 blue), beside the model's reconstruction.
 
-Where an object was missed, its ink tells what became of it. An object counts as
-painted if the canvas holds at least half of the brightness within its box: if
-all are, one window explains several of them, else one was left out. The gap is
-the distance between the boxes of an image's two nearest objects, in pixels.
+Where a count is too small, an object counts as painted if the canvas holds at
+least half of the brightness within its box. If all objects are painted, one
+window explains several of them; otherwise one was left out. The gap is the
+distance between the boxes of an image's two nearest objects, in pixels.
 
 Writes RUN_DIR/figures/mistakes.png, and RUN_DIR/analysis/mistakes.json with the
 numbers of all wrong images.

@@ -1,19 +1,20 @@
-r"""Where the steps of trained models look, and how spatial that policy is.
+r"""Shows where the steps of trained models look, and how spatial this is.
 
   python -m experiments.analysis.scan_policy \
     --run_dirs=runs/sweep/default/seed-0,runs/sweep/default/seed-1
 
-Draws the centres of the glimpses over the test images as the blog post does, a
-panel for each run: step 1 red, step 2 green, step 3 blue.
+Draws the centres of the glimpses over the test images, as the blog post does.
+Each run has a panel: step 1 red, step 2 green, step 3 blue.
 
-A policy is spatial if the place of a glimpse tells its step. Of the images that
-take at least two steps, each glimpse's step is guessed from where its centre
-is, by the nearest glimpses of other images (cross-validated); chance is always
-to guess the most frequent step. The interval is over the runs, by Student's t.
+A policy is spatial if the position of a glimpse predicts its step. This is
+measured on images that take at least two steps. A nearest-neighbour classifier
+predicts each glimpse's step from its centre (cross-validated over images).
+Chance is the accuracy of always guessing the most frequent step. The interval
+is over the runs, by Student's t.
 
-Writes, of one run, RUN_DIR/figures/scan_policies.png and
-RUN_DIR/analysis/scan_policies.json; of several, scan_policies.png and
-scan_policies.json to the folder that all of them lie in.
+For one run, writes RUN_DIR/figures/scan_policies.png and
+RUN_DIR/analysis/scan_policies.json. For several, writes scan_policies.png and
+scan_policies.json to their common parent folder.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
-r"""What a model does with the same images at several stages of its run.
+r"""Draws what a model does with the same images at several checkpoints.
 
   python -m experiments.analysis.stages --run_dir=runs/default \
     --iterations=0,8000,10000
 
-The same images at each of these checkpoints: the inputs, then a row of canvases
-for each, with the window of each step in its colour; and, as numbers, how many
-counts are right. Training keeps the last --keep_checkpoints, every
---checkpoint_every iterations; iteration 0 is the weights before training.
+The figure shows the inputs, and for each checkpoint a row of canvases with the
+window of each step. Training writes a checkpoint every --checkpoint_every
+iterations and keeps the last --keep_checkpoints. Iteration 0 is the model
+before training.
 
-Writes RUN_DIR/figures/stages.png and RUN_DIR/analysis/stages.json.
+Writes RUN_DIR/figures/stages.png, and the counting accuracies to
+RUN_DIR/analysis/stages.json.
 """
 
 import sys

@@ -2,17 +2,17 @@
 
   python -m experiments.benchmarks.kill_test --out=runs/kill_test
 
-SIGKILL comes at random moments: in turn inside a checkpoint, an evaluation, a
-figure and the resumption after the kill before, and at any time of the
-process's life. After each of them every file must be whole, and nothing lost of
-what was logged up to the newest checkpoint. In the end weights, optimizer,
-evaluations, TensorBoard's events, figures and all other files must be those of
-the run that nobody disturbed, bit for bit but for clocks. If not, it says what
+SIGKILL comes at random moments. They lie in turn within a checkpoint, an
+evaluation, a figure, the resumption after the previous kill, and anywhere in
+the process's life. After each kill all files must be intact, and no log entry
+up to the newest checkpoint may be lost. In the end all files must equal those
+of the uninterrupted run bit for bit, except for times: weights, optimizer
+state, evaluations, TensorBoard events and figures. If not, it prints what
 differs, and the exit status is 1.
 
-All flags of experiments.train hold for both runs, but for --iterations: they
-end at the first checkpoint after the last kill. (A flagfile that has it needs
---undefok=iterations.)
+The flags of experiments.train apply to both runs, except --iterations: the runs
+end at the first checkpoint after the last kill. With a flagfile that sets
+--iterations, add --undefok=iterations.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-r"""Measures how fast training is, and how fast it could be.
+r"""Measures how fast training is, and how fast it could be on this machine.
 
   python -m experiments.benchmarks.speed
   python -m experiments.benchmarks.speed --full --repetitions=7 \
@@ -8,22 +8,21 @@ r"""Measures how fast training is, and how fast it could be.
     --iterations_per_repetition=50 --json=results/scaling.json \
     --figure=results/figures/scaling.png
 
-Measures, in turn, A B A B, in one process for each number of threads:
+Measures these, in one process for each number of threads, in turn:
 
-- an iteration of training with --estimator and with reinforce, or --full, with
-  all estimators, as `experiments.train` runs it (compiled, many iterations in
-  one call) and in plain graph mode (one iteration in a call);
-- the bound: the products of matrices of --estimator's step alone, whole, and
-  one pass over the optimizer's state, compiled alike. Efficiency is the bound
-  over the time of the compiled step;
+- a training iteration with --estimator and with reinforce, or with all
+  estimators (--full). It is measured as experiments.train runs it (compiled,
+  many iterations per call) and in plain graph mode (one iteration per call).
+- a lower bound of that time: the matrix products of --estimator's step and one
+  pass over the optimizer's state, compiled. Efficiency is this bound divided by
+  the time of the compiled iteration.
 - evaluation of the validation images, as in training.
 
-And the start of training, in new processes: see `startup`. All of it takes at
-most two minutes on two slow cores.
+It also measures the start of training, in new processes (see `startup`).
+Without --full all of it takes at most two minutes on two slow cores.
 
-With several --batch_sizes, --steps or --image_sizes, it instead measures the
-compiled step and its bound for each of them, all else as configured, and draws
-both. (--num_steps is the model's own.)
+With several --batch_sizes, --steps or --image_sizes, it measures only the
+compiled iteration and its lower bound for each value, and draws both.
 """
 
 from __future__ import annotations

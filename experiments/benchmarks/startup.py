@@ -2,10 +2,10 @@
 
   python -m experiments.benchmarks.startup
 
-Prints one line of JSON: seconds since the process began at the end of each
-phase, and the memory that the process has taken at most by then, MiB. A second
-start finds the images that the first one generated in --data_cache.
-`experiments.benchmarks.speed` runs it.
+Prints one line of JSON. For the end of each phase it has the seconds since the
+process began and the peak memory so far, MiB. A second start finds the images
+that the first one cached in --data_cache. `experiments.benchmarks.speed` runs
+this command.
 """
 
 import json

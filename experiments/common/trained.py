@@ -33,7 +33,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 def define_seed_flag(flag_values: flags.FlagValues) -> None:
   """Defines --seed."""
   flags.DEFINE_integer(
-    "seed", 0, "of what is random", lower_bound=0, upper_bound=2**31 - 1,
+    "seed", 0, "seed of the sampling", lower_bound=0, upper_bound=2**31 - 1,
     flag_values=flag_values, module_name="run",
   )  # fmt: skip
 
@@ -110,7 +110,7 @@ def define_split_flags(flag_values: flags.FlagValues) -> None:
     "split",
     "test",
     ["test", "validation", "train"],
-    "which images; train: how much is learned by heart",
+    "which images to use",
     **options,
   )
   flags.DEFINE_integer(
