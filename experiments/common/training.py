@@ -44,14 +44,15 @@ def run(flag_values: flags.FlagValues) -> int:
   opening.check_usable(folder)
   configuration.check_without_images(flag_values)
   data = configuration.data_config(flag_values)
-  if runs.exists(folder):
-    source = runs.load(folder).digit_source
-    dataset = runs.load_dataset(data, flag_values.data_cache, source)
-    run = runs.describe(flag_values, dataset)
-  else:
+  source = None
+  is_new = not runs.exists(folder)
+  if is_new:
     configuration.check_steps(flag_values)
-    dataset = runs.load_dataset(data, flag_values.data_cache)
-    run = runs.describe(flag_values, dataset)
+  else:
+    source = runs.load(folder).digit_source
+  dataset = runs.load_dataset(data, flag_values.data_cache, source)
+  run = runs.describe(flag_values, dataset)
+  if is_new:
     configuration.check_steps(flag_values, dataset)
   trainer = Trainer(
     run.air, dataset.train.images, jit_compile=flag_values.jit_compile
