@@ -9,8 +9,8 @@ Trains --config with each of --estimators, from every combination of values in
 Runs start, stop and resume as in experiments.sweep. Flags of experiments.train
 apply to all runs.
 
-Writes OUT/init_sensitivity.png and .json, with means over the seeds on the test
-images:
+Writes OUT/init_sensitivity.png and .json. They show these means over the
+seeds, on the test images:
 
 - the counting accuracy of sampled n
 - the share of images with objects that get no step
