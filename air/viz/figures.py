@@ -51,7 +51,7 @@ def save(figure: Figure, path: pathlib.Path) -> np.ndarray:
 
 
 def progress(
-  output: AIROutput, canvas_multiplier: float, num_images: int = 8
+  output: AIROutput, canvas_multiplier: float, num_images: int
 ) -> Figure:
   """What each step does, as in the blog post: a column for each image.
 

@@ -18,6 +18,7 @@ from experiments.common import configuration, runs
 # The training images on which `<tag>/train` is evaluated, and the validation
 # images of an early evaluation.
 _FEW_IMAGES = 2_000
+_DRAWN_IMAGES = 8  # of those that the figure of progress shows
 
 
 class Recorder:
@@ -147,7 +148,9 @@ class Recorder:
     split = self._dataset.validation.first(evaluation.BATCH_SIZE)
     output = self.evaluator.infer(split.images, iteration, seed)
     projector.write(self._run.folder, output, split.labels, split.boxes)
-    progress = figures.progress(output, self._run.air.model.canvas_multiplier)
+    progress = figures.progress(
+      output, self._run.air.model.canvas_multiplier, _DRAWN_IMAGES
+    )
     rgb = figures.save(progress, self._run.progress(iteration))
     self._writer.image("progress", rgb, iteration)
     self._writer.flush()

@@ -12,7 +12,7 @@ COUNT_PROBS = [0.1, 0.2, 0.3, 0.4]
 
 
 @pytest.fixture(scope="module", params=[True, False], ids="memory={}".format)
-def trainer(request, small_config, small_images):
+def trainer(request, small_config, small_images, eager_execution):
   config = small_config(
     step_input="difference",
     glimpse_input="difference",
@@ -21,7 +21,8 @@ def trainer(request, small_config, small_images):
     estimator="reinforce",
   )
   trainer = Trainer(config, small_images, jit_compile=False)
-  trainer.train(3)
+  with eager_execution():
+    trainer.train(3)
   return trainer
 
 
@@ -33,7 +34,9 @@ def run_dir(trainer, tmp_path_factory):
   return folder
 
 
-def test_training_goes_on_from_a_checkpoint(trainer, run_dir, small_images):
+def test_training_goes_on_from_a_checkpoint(
+  trainer, run_dir, small_images, eagerly
+):
   resumed, undisturbed = (
     Trainer(trainer.config, small_images, jit_compile=False) for _ in range(2)
   )
@@ -48,7 +51,9 @@ def test_training_goes_on_from_a_checkpoint(trainer, run_dir, small_images):
     np.testing.assert_array_equal(ours, theirs, err_msg=ours.name)
 
 
-def test_objects_are_painted_from_their_latents(trainer, run_dir, small_images):
+def test_objects_are_painted_from_their_latents(
+  trainer, run_dir, small_images, eagerly
+):
   model = air.load(run_dir)
   assert model.network.config == trainer.config
   scenes = model.infer(small_images)

@@ -102,10 +102,14 @@ def test_schedules_are_read_at_the_iteration(eagerly):
   assert len(set(losses)) == 3
 
 
-@pytest.fixture(scope="module", params=["marginal", "reinforce"])
-def compiled(request):
-  """A compiled trainer, and the values of its variables at the start."""
-  trainer = make_trainer(jit_compile=True, estimator=request.param)
+@pytest.fixture(scope="module")
+def compiled():
+  """A compiled trainer, and the values of its variables at the start.
+
+  Of the default estimator. Parity with the original's code and the signals that
+  a run survives are tested with REINFORCE, compiled.
+  """
+  trainer = make_trainer(jit_compile=True)
   return trainer, [v.numpy() for v in trainer.variables]
 
 
@@ -118,10 +122,7 @@ def weights_from(start, trainer, *calls):
 
 def test_the_same_seed_gives_the_same_run_bit_for_bit(compiled):
   trainer, start = compiled
-  again, other = (
-    make_trainer(estimator=trainer.config.training.estimator, seed=seed)
-    for seed in (0, 1)
-  )
+  again, other = (make_trainer(seed=seed) for seed in (0, 1))
   for x, y in zip(start, again.variables, strict=True):
     np.testing.assert_array_equal(x, y)
   a = weights_from(start, trainer, 5, 5)
@@ -138,7 +139,7 @@ def test_the_same_seed_gives_the_same_run_bit_for_bit(compiled):
 def test_compiled_and_plain_training_agree(compiled, eager_execution):
   trainer, start = compiled
   a = weights_from(start, trainer, 5)
-  plain = make_trainer(estimator=trainer.config.training.estimator)
+  plain = make_trainer()
   with eager_execution():
     b = weights_after(plain, 5)
   names = {v.name: i for i, v in enumerate(trainer.variables)}
@@ -221,12 +222,13 @@ def test_the_learning_rates_fall_and_then_stay(eagerly):
       np.testing.assert_allclose(step, ratio * whole, rtol=1e-5)
 
 
-def test_compiling_changes_nothing():
-  a, b = make_trainer(), make_trainer()
-  a.compile()
-  assert int(a.iteration) == 0
-  for x, y in zip(weights_after(a, 2), weights_after(b, 2), strict=True):
-    np.testing.assert_array_equal(x, y)
+def test_compiling_changes_nothing(compiled):
+  trainer, start = compiled
+  weights_from(start, trainer)
+  trainer.compile()
+  assert int(trainer.iteration) == 0
+  for variable, value in zip(trainer.variables, start, strict=True):
+    np.testing.assert_array_equal(variable, value, err_msg=variable.name)
 
 
 def test_next_gradients_are_those_of_the_next_iteration(eagerly):

