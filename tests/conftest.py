@@ -25,14 +25,15 @@ NUM_IMAGES = 16
 # What takes longest, so that no worker is left alone with it in the end.
 SLOWEST = (
   "train_test.py",
-  "kill_test_test.py",
+  "speed_test.py",
   "sweep_test.py",
-  "gradient_variance_test.py",
+  "kill_test_test.py",
   "training_test.py",
   "parity_test.py",
-  "benchmark_test.py",
-  "checkpoints_test.py",
+  "gradient_variance_test.py",
   "estimators_test.py",
+  "checkpoints_test.py",
+  "dair_test.py",
 )
 
 
