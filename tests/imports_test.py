@@ -15,7 +15,7 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 # From the top of the house to its ground: a room uses those below it.
 FLOORS = (
   ("experiments",),
-  ("experiments.analysis", "experiments.benchmarks"),
+  ("experiments.analysis", "experiments.benchmarks", "experiments.paper"),
   ("experiments.reports",),
   ("experiments.sweeps",),
   ("experiments.common",),

@@ -135,25 +135,29 @@ def accuracy_curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
 
 
 def curves(
-  panels: Mapping[str, Mapping[str, Mapping[int, float]]],
+  panels: Mapping[str, Mapping[str, Mapping[int, float | Sequence[float]]]],
   x_labels: Mapping[str, str] | None = None,
   y_label: str = "",
   limits: Mapping[str, tuple[float, float]] | None = None,
   references: Collection[str] = (),
+  columns: int = 3,
 ) -> Figure:
   """The same quantities of several runs, a panel for each quantity.
 
   Args:
     panels: title to the runs that have this quantity, and of each run iteration
-      to value. A run looks the same in all panels.
+      to value, or to the values of several seeds: their median is a line, and
+      from the lowest to the highest is a band. A run looks the same in all
+      panels.
     x_labels: title to the name of the horizontal axis, where it is not the
       iteration.
     y_label: of the vertical axes, if they have one in common.
     limits: title to the ends of the vertical axis, where they are not to
       follow from the values.
     references: those of the runs that are lines without points, broken ones.
+    columns: of panels, at most.
   """
-  columns = min(len(panels), 3)
+  columns = min(len(panels), columns)
   rows = -(-len(panels) // columns)
   names = dict.fromkeys(itertools.chain.from_iterable(panels.values()))
   # As many as the longest name leaves room for.
@@ -176,9 +180,17 @@ def curves(
   for axis, (title, runs) in zip(axes.flat, panels.items(), strict=False):
     for name, series in runs.items():
       line_style, colour = styles[name]
+      values = [np.atleast_1d(value) for value in series.values()]
+      if max(map(len, values)) > 1:
+        axis.fill_between(
+          list(series),
+          [np.min(value) for value in values],
+          [np.max(value) for value in values],
+          color=colour, alpha=0.2, linewidth=0,
+        )  # fmt: skip
       [handles[name]] = axis.plot(
         list(series),
-        list(series.values()),
+        [np.median(value) for value in values],
         color=colour,
         linestyle=line_style,
         linewidth=1.2,

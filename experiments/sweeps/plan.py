@@ -153,10 +153,9 @@ def make(
   datasets: dict[configuration.DataConfig, Dataset] = {}
   for config in configs:
     config_flags = flags_of(config, given)
-    folder = out / re.sub(r"[^\w.,=+-]", "_", config)
     for seed in seeds:
       run_flags = [*config_flags, f"--seed={seed}"]
-      run_folder = folder / f"seed-{seed}"
+      run_folder = folder_of(config, seed, out)
       flag_values = _checked(config, run_flags, run_folder, datasets)
       parsed.append(flag_values)
       run = SweepRun(
@@ -187,6 +186,17 @@ def make(
     if compared:
       run.flags.append(f"--hparams={','.join(compared)}")
   return sweep
+
+
+def folder_of(config: str, seed: int, out: pathlib.Path) -> pathlib.Path:
+  """Returns the folder of a run.
+
+  Args:
+    config: see `make`.
+    seed: of the run.
+    out: the folder of the runs' folders.
+  """
+  return out / re.sub(r"[^\w.,=+-]", "_", config) / f"seed-{seed}"
 
 
 def flags_of(

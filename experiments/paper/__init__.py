@@ -1,0 +1,1 @@
+"""The paper's other experiments: generalisation and downstream tasks."""
