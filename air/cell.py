@@ -143,6 +143,9 @@ class AIRCell(snt.RNNCore):
       hidden_sizes, w_init, name="image_encoder"
     )
     self._paint = paint
+    # Its gradient through the canvas that a step observes; `tf.identity` would
+    # have all of it.
+    self.through_canvas = tf.stop_gradient
     if config.memory:
       self.lstm = modules.LSTM(config.lstm_size, w_init, name="lstm")
       zeros = tf.zeros([config.lstm_size])
@@ -251,7 +254,7 @@ class AIRCell(snt.RNNCore):
       What the step infers, and the next state.
     """
     config = self._config
-    difference = prev_state.images - tf.stop_gradient(prev_state.canvas)
+    difference = prev_state.images - self.through_canvas(prev_state.canvas)
     hidden, lstm_state = self._core(difference, prev_state)
 
     # q(z_where | h_i)

@@ -22,6 +22,10 @@ estimate how far an estimator's mean lies from that of `marginal` along this
 direction. The unit is the score function's contribution: 0 means unbiased, and
 `backpropagation` has -1.
 
+A run of DAIR has one more row, `through_canvas`: `marginal` with the part of
+the gradient that training leaves out, which flows through the canvas that a
+step observes.
+
 Prints tables. Writes RUN_DIR/figures/gradient_variance.png, and a record for
 each estimator and measurement to RUN_DIR/analysis/gradient_variance.jsonl.
 Fails if the mean gradient of an unbiased estimator differs from that of
@@ -43,6 +47,7 @@ import numpy as np
 from absl import flags
 from etils import epy
 
+import air
 from air.storage import files
 from experiments.common import launcher, runs, trained, wording
 from experiments.common.outputs import Outputs
@@ -91,30 +96,55 @@ def _trainers(
 ) -> dict[str, training_lib.Trainer]:
   """Returns one for each estimator, all with the weights of a checkpoint."""
   restored = trained.model_at(run, path)
-  trainers = {}
-  for name in estimators.ESTIMATORS:
-    # The gradient of the ELBO alone, as it is; samples as the estimator has.
-    training = dataclasses.replace(
-      run.air.training,
-      estimator=name,
-      normalize_signal=False,
-      presence_limit=0.0,
-      num_samples=0,
+  trainers = {
+    name: _trainer(
+      run, images, restored, name, name == _own_baseline(run, path)
     )
-    trainer = training_lib.Trainer(
-      dataclasses.replace(run.air, training=training),
-      images,
-      jit_compile=False,
-    )
-    values = [*restored.model_variables]
-    variables = [*trainer.model.model_variables]
-    if name == _own_baseline(run, path):
-      values += restored.baseline_variables
-      variables += trainer.model.baseline_variables
-    for variable, value in zip(variables, values, strict=True):
-      variable.assign(value)
-    trainers[name] = trainer
+    for name in estimators.ESTIMATORS
+  }
+  model = run.air.model
+  if "difference" in (model.step_input, model.glimpse_input):
+    trainer = _trainer(run, images, restored, variances.REFERENCE)
+    trainer.model.cell.through_canvas = tf.identity
+    trainers[variances.THROUGH_CANVAS] = trainer
   return trainers
+
+
+def _trainer(
+  run: runs.Run,
+  images: np.ndarray,
+  restored: air.AIRModel,
+  estimator: str,
+  has_baseline: bool = False,
+) -> training_lib.Trainer:
+  """Returns a trainer with the weights of a model.
+
+  Args:
+    run: that the model is of.
+    images: of training.
+    restored: the model.
+    estimator: of the trainer.
+    has_baseline: whether the model's baseline is that of the estimator.
+  """
+  # The gradient of the ELBO alone, as it is; samples as the estimator has.
+  training = dataclasses.replace(
+    run.air.training,
+    estimator=estimator,
+    normalize_signal=False,
+    presence_limit=0.0,
+    num_samples=0,
+  )
+  trainer = training_lib.Trainer(
+    dataclasses.replace(run.air, training=training), images, jit_compile=False
+  )
+  values = [*restored.model_variables]
+  variables = [*trainer.model.model_variables]
+  if has_baseline:
+    values += restored.baseline_variables
+    variables += trainer.model.baseline_variables
+  for variable, value in zip(variables, values, strict=True):
+    variable.assign(value)
+  return trainer
 
 
 def _batch(
@@ -213,6 +243,7 @@ def _measure(
     along = {
       name: gradients_lib.RunningMoments(len(masks)) for name in functions
     }
+    norms: dict[str, list[float]] = {name: [] for name in functions}
     direction = tf.zeros([size], tf.float64)
     surprises = 0.0
     doing = f"iteration {iteration}, minibatch {minibatch}: drawing gradients"
@@ -227,6 +258,7 @@ def _measure(
         for name, gradient in gradients.items():
           distance = gradient - gradients[variances.REFERENCE]
           moments[name].add(gradient)
+          norms[name].append(float(tf.norm(gradient)))
           distances[name].add(distance)
           if draw >= draws // 2:
             along[name].add(_along(distance, direction, masks))
@@ -247,6 +279,8 @@ def _measure(
         "num_samples": trainers[name].model.num_samples,
         "draws": draws,
         "surprises": surprises,
+        "norm_median": float(np.median(norms[name])),
+        "norm_max": max(norms[name]),
         "groups": {
           group: {
             "parameters": int(mask.sum()),

@@ -24,6 +24,8 @@ with epy.lazy_imports():
 # leaves the score function out.
 REFERENCE = "marginal"
 WITHOUT_SCORE = "backpropagation"
+# The reference with the gradient through the canvas, of DAIR.
+THROUGH_CANVAS = "through_canvas"
 # To the decoder's gradient the score function adds nothing.
 WITH_SCORE = ("presence_head", "rest")
 # Means further apart than so many standard errors do not agree.
@@ -89,7 +91,9 @@ def _biases(
   """
   for record in records:
     name = record["estimator"]
-    if name == REFERENCE or not estimators_lib.ESTIMATORS[name].unbiased:
+    if name in (REFERENCE, THROUGH_CANVAS):
+      continue
+    if not estimators_lib.ESTIMATORS[name].unbiased:
       continue
     for group, values in record["bias"].items():
       known = not _is_rare(record) and values is not None
@@ -153,8 +157,35 @@ def format_tables(records: Sequence[dict[str, Any]]) -> str:
         f"  {record['estimator']:<20s}{variances}{biases}"
         f"  {record['baseline'] or '-'}"
       )
+  lines += _of_the_canvas(records)
   lines += _against_the_post(records, list(kinds))
   return "\n".join(lines)
+
+
+def _of_the_canvas(records: Sequence[dict[str, Any]]) -> list[str]:
+  """Returns what the gradient through the canvas adds, if it was measured."""
+  by_kind: dict[tuple[int, str], dict[str, dict[str, Any]]] = {}
+  for record in records:
+    kind = record["iteration"], record["minibatch"]
+    by_kind.setdefault(kind, {})[record["estimator"]] = record
+  lines = []
+  for (iteration, minibatch), by_name in by_kind.items():
+    if THROUGH_CANVAS not in by_name:
+      continue
+    full, stopped = by_name[THROUGH_CANVAS], by_name[REFERENCE]
+    lines.append(
+      f"iteration {iteration}, minibatch {minibatch}: norm of a gradient,"
+      f" median and maximum: {stopped['norm_median']:.2g} and"
+      f" {stopped['norm_max']:.2g}, through the canvas"
+      f" {full['norm_median']:.2g} and {full['norm_max']:.2g}"
+    )
+    for group, values in full["groups"].items():
+      lines.append(
+        f"  {group}: the mean gradient has a norm of {values['reference']:.2g};"
+        f" through the canvas comes {values['distance']:.2g}, by chance"
+        f" {values['distance_by_chance']:.2g}"
+      )
+  return lines
 
 
 def rows(

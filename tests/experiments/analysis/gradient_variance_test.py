@@ -131,6 +131,34 @@ def test_at_iteration_0_the_baseline_is_fitted(
   assert baselines == {"fitted for 3 iterations"}
 
 
+def test_of_dair_the_gradient_through_the_canvas(
+  tiny_flags, tmp_path, monkeypatch, eagerly, capsys
+):
+  """Of both, what paints objects and what finds them."""
+  few = ("marginal", "backpropagation", "reinforce_plain", "reinforce")
+  chosen = {name: estimators.ESTIMATORS[name] for name in few}
+  monkeypatch.setattr(estimators, "ESTIMATORS", chosen)
+  run_dir = tmp_path / "dair"
+  arguments = [f"--run_dir={run_dir}", *tiny_flags, "--nomemory"]
+  arguments += ["--step_input=difference", "--glimpse_input=difference"]
+  arguments += ["--nolatent_feedback", "--iterations=20"]
+  assert call(train, *arguments) == 0
+  arguments = [f"--run_dir={run_dir}", "--iterations=20", "--draws=8"]
+  assert call(gradient_variance, *arguments, "--baseline_iterations=1") == 0
+  numbers = run_dir / "analysis" / "gradient_variance.jsonl"
+  [full] = [
+    record
+    for record in map(json.loads, numbers.open())
+    if record["estimator"] == variances.THROUGH_CANVAS
+    and record["minibatch"] == "fixed"
+  ]
+  assert full["baseline"] is None
+  assert 0.0 < full["norm_median"] <= full["norm_max"]
+  for group in ("decoder", "rest"):
+    assert full["groups"][group]["distance"] > 0.0
+  assert "through the canvas comes" in capsys.readouterr().out
+
+
 def test_says_which_means_do_not_agree():
   def record(estimator, bias, error=0.1, surprises=100.0):
     return {
