@@ -42,12 +42,17 @@ def save(figure: Figure, path: pathlib.Path) -> np.ndarray:
   Returns:
     `[H, W, 3]` uint8, the same picture.
   """
-  canvas = FigureCanvasAgg(figure)
-  canvas.draw()
-  rgb = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+  rgb = rendered(figure)
   with files.replacing(path) as temporary:
     Image.fromarray(rgb).save(temporary, format="png")
   return rgb
+
+
+def rendered(figure: Figure) -> np.ndarray:
+  """Returns a figure as it is drawn, `[H, W, 3]` uint8."""
+  canvas = FigureCanvasAgg(figure)
+  canvas.draw()
+  return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def progress(

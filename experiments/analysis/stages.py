@@ -51,13 +51,8 @@ def main(flag_values: flags.FlagValues) -> None:
   split = split.first(evaluation.BATCH_SIZE)
   outputs = {}
   stages = []
-  with Task("inferring at each checkpoint") as task:
-    for iteration in task.over(paths):
-      model = trained.model_at(run, paths[iteration])
-      # As training drew them.
-      output = evaluation.Evaluator(model).infer(
-        split.images, iteration, run.air.training.seed
-      )
+  with Task("inferring at each checkpoint"):
+    for iteration, output in trained.inferred_at(run, paths, split):
       title = f"iteration {iteration:,}"
       accuracy = None
       if split.counts is not None:

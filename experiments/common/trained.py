@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from absl import flags
@@ -18,6 +18,7 @@ from experiments.common import configuration, launcher, opening, runs
 from experiments.common.launcher import UsageError
 
 with epy.lazy_imports():
+  from air import evaluation, outputs
   from air.storage import checkpoints
 
 
@@ -179,6 +180,27 @@ def model_at(run: runs.Run, path: pathlib.Path | None) -> air.AIRModel:
   if path is not None:
     checkpoints.restore(path, model)
   return model
+
+
+def inferred_at(
+  run: runs.Run, paths: Mapping[int, pathlib.Path | None], split: Split
+) -> Iterator[tuple[int, outputs.AIROutput]]:
+  """Yields what a run's model infers at checkpoints, as training drew it.
+
+  Args:
+    run: that they are of.
+    paths: see `checkpoints_at`.
+    split: the images, at most `evaluation.BATCH_SIZE` of them.
+
+  Yields:
+    The iteration, and the output as numpy arrays.
+  """
+  for iteration, path in paths.items():
+    evaluator = evaluation.Evaluator(model_at(run, path))
+    yield (
+      iteration,
+      evaluator.infer(split.images, iteration, run.air.training.seed),
+    )
 
 
 def load_dataset_of(run: runs.Run, flag_values: flags.FlagValues) -> Dataset:
