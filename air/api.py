@@ -13,6 +13,7 @@ import tensorflow as tf
 from air import scenes
 from air.errors import InputError, RunError
 from air.evaluation import Evaluator
+from air.images import Reading
 from air.model import AIRModel
 from air.scenes import BATCH_SIZE, Scenes
 from air.storage import inputs, memory, run_folder
@@ -21,11 +22,18 @@ from air.storage import inputs, memory, run_folder
 class TrainedModel:
   """A trained model: what it sees in images, and scenes that it makes up.
 
-  Images are `[N, H, W]` numpy arrays of the size that the model was trained on,
-  uint8 or floats in [0, 1]. Results are numpy arrays and a function of the
-  arguments alone, noise included: an image and its place in the sequence, but
-  not the other images, decide what is inferred of it. All methods raise
-  `air.InputError` if an argument cannot work.
+  Images are numpy arrays of the size that the model was trained on, `[N, H, W]`
+  or `[N, H, W, C]` with 1 (grey), 3 (RGB) or 4 (RGB and opacity) channels. They
+  are bool, uint8, or floats in [0, 1]. Objects are bright on black; a pixel is
+  as bright as its brightest channel. Two arguments say where images are
+  otherwise: `invert`, that objects are dark on a bright ground, and
+  `max_value`, what the brightest possible pixel is stored as, for example 65535
+  of uint16. What could be read in two ways is refused.
+
+  Results are numpy arrays and a function of the arguments alone, noise
+  included: an image and its place in the sequence, but not the other images,
+  decide what is inferred of it. All methods raise `air.InputError` if an
+  argument cannot work.
 
   Attributes:
     network: what was trained.
@@ -74,7 +82,14 @@ class TrainedModel:
     """T, the most objects in an image."""
     return self.network.config.model.num_steps
 
-  def infer(self, images: Any, seed: int = 0) -> Scenes:
+  def infer(
+    self,
+    images: Any,
+    seed: int = 0,
+    *,
+    invert: bool = False,
+    max_value: float = 0,
+  ) -> Scenes:
     """Returns how many objects are in each image, where, and what they are.
 
     The latents are samples of their posterior; the count is the most probable
@@ -87,23 +102,38 @@ class TrainedModel:
         True
 
     Args:
-      images: `[N, H, W]`, at least one. Scenes take some T + 1 times the memory
-        of the images as floats; see `infer_batches`.
+      images: at least one. Scenes take some T + 1 times the memory of the
+        images as floats; see `infer_batches`.
       seed: of the samples.
+      invert: whether objects are dark on a bright ground.
+      max_value: of a pixel, where the type does not say it.
     """
-    return _join(self.infer_batches(images, seed))
+    batches = self.infer_batches(
+      images, seed, invert=invert, max_value=max_value
+    )
+    return _join(batches)
 
-  def infer_batches(self, images: Any, seed: int = 0) -> Iterator[Scenes]:
+  def infer_batches(
+    self,
+    images: Any,
+    seed: int = 0,
+    *,
+    invert: bool = False,
+    max_value: float = 0,
+  ) -> Iterator[Scenes]:
     """Yields what `infer` returns, some images at a time, in order.
 
         >>> sum(len(scenes.count) for scenes in model.infer_batches(images))
         16
 
     Args:
-      images: `[N, H, W]`, at least one.
+      images: at least one.
       seed: of the samples.
+      invert: see `infer`.
+      max_value: see `infer`.
     """
-    images = inputs.images(images, self.image_size)
+    reading = Reading(invert, max_value)
+    images = inputs.images(images, self.image_size, reading)
     seed = inputs.integer("seed", seed)
 
     def infer(seed: tf.Tensor, start: tf.Tensor) -> Scenes:
@@ -113,7 +143,14 @@ class TrainedModel:
 
     return _batches(infer, len(images), seed)
 
-  def reconstruct(self, images: Any, seed: int = 0) -> np.ndarray:
+  def reconstruct(
+    self,
+    images: Any,
+    seed: int = 0,
+    *,
+    invert: bool = False,
+    max_value: float = 0,
+  ) -> np.ndarray:
     """Returns the images as the model paints them, `[N, H, W]` float32.
 
         >>> canvas = model.reconstruct(images)
@@ -121,13 +158,24 @@ class TrainedModel:
         True
 
     Args:
-      images: `[N, H, W]`, at least one.
+      images: at least one.
       seed: of the samples of the latents.
+      invert: see `infer`.
+      max_value: see `infer`.
     """
-    return np.concatenate([s.canvas for s in self.infer_batches(images, seed)])
+    batches = self.infer_batches(
+      images, seed, invert=invert, max_value=max_value
+    )
+    return np.concatenate([scenes.canvas for scenes in batches])
 
   def log_prob(
-    self, images: Any, iwae_samples: int = 100, seed: int = 0
+    self,
+    images: Any,
+    iwae_samples: int = 100,
+    seed: int = 0,
+    *,
+    invert: bool = False,
+    max_value: float = 0,
   ) -> np.ndarray:
     """Returns a lower bound of log p(x) of each image, `[N]` float32, nats.
 
@@ -138,11 +186,14 @@ class TrainedModel:
         (16,)
 
     Args:
-      images: `[N, H, W]`, at least one.
+      images: at least one.
       iwae_samples: samples of the latents per image.
       seed: of the samples.
+      invert: see `infer`.
+      max_value: see `infer`.
     """
-    images = inputs.images(images, self.image_size)
+    reading = Reading(invert, max_value)
+    images = inputs.images(images, self.image_size, reading)
     bounds = self._evaluator.iwae(
       _padded(images),
       self.iteration,

@@ -7,6 +7,7 @@ with what to say to have it read in one.
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ _TOLERANCE = 1e-5
 # A set whose brightest pixel is darker than this share of the maximum is on
 # another scale: masks of 0 and 1, classes, floats that were divided twice.
 _DIM = 1 / 16
-# An image is bright on its border if the median there is above.
+# An image is bright on its border if the median there is no less.
 _BRIGHT = 0.5
 # Of the images of a set, more than this share may not have a bright border.
 _BRIGHT_SHARE = 0.1
@@ -92,19 +93,26 @@ def read(
   return result
 
 
-def check_not_black(name: str, images: np.ndarray) -> None:
-  """Checks that there is something in a set of images.
+def check_sets(sets: Mapping[str, np.ndarray]) -> None:
+  """Checks that there is something in sets of images, on one scale.
 
   Args:
-    name: of the images.
-    images: as `read` returns them.
+    sets: by name, as `read` returns them `rounded`.
 
   Raises:
-    InputError: if all of them are black.
+    InputError: if all images of a set are black, or if the brightest pixel of
+      one is far darker than that of another.
   """
-  if not images.any():
+  brightest = {name: int(images.max()) for name, images in sets.items()}
+  light, dark = (f(brightest, key=brightest.__getitem__) for f in (max, min))
+  if not brightest[dark]:
     raise InputError(
-      f"{name} has nothing but black pixels, expected bright objects on black"
+      f"{dark} has nothing but black pixels, expected bright objects on black"
+    )
+  if brightest[dark] < _DIM * brightest[light]:
+    raise InputError(
+      f"{dark} has 0 to {brightest[dark]} of 255 and {light} has 0 to"
+      f" {brightest[light]}, expected the same scale in both"
     )
 
 
@@ -209,7 +217,7 @@ def _check_ground(name: str, images: np.ndarray, reading: Reading) -> None:
     [images[:, 0], images[:, -1], images[:, 1:-1, 0], images[:, 1:-1, -1]], 1
   )
   scale = 255 if images.dtype == np.uint8 else 1
-  bright = np.median(border, axis=1) > _BRIGHT * scale
+  bright = np.median(border, axis=1) >= _BRIGHT * scale
   if bright.mean() <= _BRIGHT_SHARE:
     return
   which = "" if bright.all() else f" in {bright.sum()} of {len(bright)} images"

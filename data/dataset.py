@@ -9,7 +9,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from data import files
+from air import images
+from air.images import Reading
+from data import files, pictures
 from data.mnist import (
   DataError,
   expanded,
@@ -79,6 +81,7 @@ def load_or_generate(
   test_size: int = 10_000,
   seed: int = 0,
   mnist: str = "auto",
+  reading: Reading = Reading(),
 ) -> Dataset:
   """Makes a multi-MNIST data set, or reads it if it was made before.
 
@@ -91,6 +94,7 @@ def load_or_generate(
     test_size: number of test images.
     seed: of all the randomness.
     mnist: where digits come from, as of `load_digits`.
+    reading: how to read the digits.
 
   Returns:
     The data set.
@@ -102,7 +106,7 @@ def load_or_generate(
   for name, size in sizes.items():
     require(1 <= size <= MAX_IMAGES, name, size, f"1 to {MAX_IMAGES}")
   require(seed >= 0, "seed", seed, "at least 0")
-  digits = load_digits(mnist)
+  digits = load_digits(mnist, reading)
   path = None
   if cache_dir is not None:
     key = repr((_VERSION, spec, sizes, seed, digits.digest))
@@ -140,47 +144,83 @@ def to_arrays(dataset: Dataset) -> dict[str, Any]:
   }
 
 
-def load_arrays(path: pathlib.Path | str) -> Dataset:
-  """Reads a user's own images.
+def load_arrays(
+  path: pathlib.Path | str, reading: Reading = Reading()
+) -> Dataset:
+  """Reads a user's own images, rounded to 0..255.
 
-  The npz file holds `train_images` and `test_images`, `[N, H, W]` or
-  `[N, H, W, 1]`, uint8 or floating point in [0, 1] (rounded to 0..255), and
-  may hold `validation_images`, and `train_counts`, `validation_counts` and
-  `test_counts`, integer `[N]`, 0 to 100. Other arrays are ignored. Without
-  `validation_images`, the last tenth of the training images is held out for
-  validation, at least 1 and at most 10,000 of them.
+  An npz file holds `train_images` and `test_images`, and may hold
+  `validation_images`, of all that `air.images.read` takes. It also may hold
+  `train_counts`, `validation_counts` and `test_counts`, integer `[N]`, 0 to
+  100. Other arrays are ignored. A folder has the subfolders `train` and `test`,
+  and perhaps `validation`, of pictures as `pictures.read` takes them, and no
+  counts. Without images for validation, the last tenth of the training images
+  is held out for it, at least 1 and at most 10,000 of them.
 
   Args:
-    path: of the npz file.
+    path: of the file or folder.
+    reading: how to read the images.
 
   Returns:
     The data set, without labels and boxes.
 
   Raises:
-    DataError: if the file or what it holds is not as above.
+    DataError: if the file or what it holds is not as above; or InputError.
+    MemoryError: if there are too many pictures.
   """
   path = expanded("data", str(path))
-  if not path.is_file():
-    what = "is a folder" if path.is_dir() else "does not exist"
-    raise DataError(f'data is "{path}", which {what}; expected an npz file')
-  splits = {}
-  required = ("train_images", "test_images")
-  with read_npz(path, str(path), required) as npz:
-    for name in _SPLITS:
-      if f"{name}_images" in npz.files:
-        splits[name] = _read_split(npz, name, str(path))
-      elif f"{name}_counts" in npz.files:
-        raise DataError(f"{path} has {name}_counts but no {name}_images")
-  if "validation" not in splits:
-    splits["train"], splits["validation"] = _hold_out(splits["train"], path)
-  sizes = {name: splits[name].images.shape[1:] for name in _SPLITS}
+  if path.is_dir():
+    splits = _read_folder(path, reading)
+  elif path.is_file():
+    splits = _read_file(path, reading)
+  else:
+    raise DataError(
+      f'data is "{path}", which does not exist; expected an npz file or a'
+      " folder"
+    )
+  sizes = {name: split.images.shape[1:] for name, split in splits.items()}
   if len(set(sizes.values())) > 1:
     raise DataError(
       f"{path} has images of different sizes, expected the same height and"
       " width in all splits: "
       + ", ".join(f"{name} {h}x{w}" for name, (h, w) in sizes.items())
     )
-  return Dataset(**splits, digit_source=path.name)
+  images.check_sets(
+    {f"{name} of {path}": split.images for name, split in splits.items()}
+  )
+  if "validation" not in splits:
+    splits["train"], splits["validation"] = _hold_out(splits["train"], path)
+  return Dataset(**splits, digit_source=path.absolute().name)
+
+
+def _read_file(path: pathlib.Path, reading: Reading) -> dict[str, Split]:
+  splits = {}
+  required = ("train_images", "test_images")
+  with read_npz(path, str(path), required) as npz:
+    for name in _SPLITS:
+      if f"{name}_images" in npz.files:
+        splits[name] = _read_split(npz, name, str(path), reading)
+      elif f"{name}_counts" in npz.files:
+        raise DataError(f"{path} has {name}_counts but no {name}_images")
+  return splits
+
+
+def _read_folder(folder: pathlib.Path, reading: Reading) -> dict[str, Split]:
+  there = {path.name for path in folder.iterdir() if path.is_dir()}
+  missing = [name for name in ("train", "test") if name not in there]
+  if missing:
+    raise DataError(
+      f'data is "{folder}", a folder without {" and ".join(missing)}; expected'
+      " train, test and perhaps validation, folders of pictures"
+    )
+  splits = {}
+  for name in _SPLITS:
+    if name in there:
+      pixels = pictures.read("data", pictures.find("data", folder / name))
+      splits[name] = Split(
+        images.read(f"{name} of {folder}", pixels, reading, rounded=True)
+      )
+  return splits
 
 
 def _hold_out(split: Split, path: pathlib.Path) -> tuple[Split, Split]:
@@ -199,54 +239,28 @@ def _hold_out(split: Split, path: pathlib.Path) -> tuple[Split, Split]:
   )
 
 
-def _read_split(npz: np.lib.npyio.NpzFile, split: str, name: str) -> Split:
+def _read_split(
+  npz: np.lib.npyio.NpzFile, split: str, name: str, reading: Reading
+) -> Split:
   key = f"{split}_images"
-  images = _to_uint8(read_array(npz, key, name), f"{key} of {name}")
+  pixels = images.read(
+    f"{key} of {name}", read_array(npz, key, name), reading, rounded=True
+  )
   key = f"{split}_counts"
   if key not in npz.files:
-    return Split(images)
+    return Split(pixels)
   counts = read_array(npz, key, name)
-  if counts.shape != (len(images),) or counts.dtype.kind not in "iu":
+  if counts.shape != (len(pixels),) or counts.dtype.kind not in "iu":
     raise DataError(
       f"{key} of {name} is {counts.dtype} {list(counts.shape)}, expected"
-      f" integers [{len(images)}], one for each image"
+      f" integers [{len(pixels)}], one for each image"
     )
   if counts.min() < 0 or counts.max() > MAX_COUNT:
     raise DataError(
       f"{key} of {name} are in {counts.min()}..{counts.max()}, expected"
       f" numbers of objects in 0..{MAX_COUNT}"
     )
-  return Split(images, counts.astype(np.int32))
-
-
-def _to_uint8(images: np.ndarray, name: str) -> np.ndarray:
-  """Returns images as uint8 `[N, H, W]`, a bounded part at a time."""
-  if images.ndim == 4 and images.shape[-1] == 1:
-    images = images[..., 0]
-  is_float = images.dtype.kind == "f"
-  if (
-    images.ndim != 3
-    or images.size == 0
-    or not (is_float or images.dtype == np.uint8)
-  ):
-    raise DataError(
-      f"{name} is {images.dtype} {list(images.shape)}, expected uint8 or"
-      " floats in [0, 1], [N, H, W] or [N, H, W, 1], at least one of each"
-    )
-  if not is_float:
-    return np.ascontiguousarray(images)
-  result = np.empty(images.shape, np.uint8)
-  for start in range(0, len(images), 1000):
-    part = images[start : start + 1000]
-    if np.isnan(part).any():
-      raise DataError(f"{name} has NaN, expected floats in [0, 1]")
-    if part.min() < 0 or part.max() > 1:
-      raise DataError(
-        f"{name} has {part.min():g} to {part.max():g}, expected floats in"
-        " [0, 1], or uint8"
-      )
-    result[start : start + 1000] = np.round(part.astype(np.float32) * 255)
-  return result
+  return Split(pixels, counts.astype(np.int32))
 
 
 # A cache file is an npz, which ends where its own directory says, followed by

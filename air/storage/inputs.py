@@ -6,43 +6,31 @@ from typing import Any
 import numpy as np
 
 from air.errors import InputError
+from air.images import Reading, as_array, read
 
 
-def images(value: Any, image_size: tuple[int, ...]) -> np.ndarray:
+def images(
+  value: Any, image_size: tuple[int, ...], reading: Reading = Reading()
+) -> np.ndarray:
   """Returns images `[N, H, W]` as uint8, or as float32 in [0, 1].
 
   Args:
-    value: anything that numpy makes such an array of; other floats are
-      converted.
+    value: what `air.images.read` takes.
     image_size: (H, W), pixels.
+    reading: how to read it.
 
   Raises:
-    InputError: if N is zero, or shape, type or range are others.
+    InputError: if it cannot be read, or has another size.
   """
-  array = _array("images", value)
-  is_float = array.dtype.kind == "f"
-  height, width = image_size
-  if (
-    array.ndim != 3
-    or array.shape[1:] != tuple(image_size)
-    or not (is_float or array.dtype == np.uint8)
-  ):
+  array = as_array("images", value)
+  result = read("images", array, reading)
+  if result.shape[1:] != tuple(image_size):
+    height, width = image_size
     raise InputError(
-      f"images is {array.dtype} {list(array.shape)}, expected uint8 or floats"
-      f" in [0, 1], [N, {height}, {width}]"
+      f"images is {array.dtype} {list(array.shape)}, expected"
+      f" {height}x{width} pixels (height x width), as the model was trained on"
     )
-  if not len(array):
-    raise InputError("images is empty, expected at least one image")
-  if not is_float:
-    return array
-  if np.isnan(array).any():
-    raise InputError("images has NaN, expected floats in [0, 1]")
-  if array.min() < 0 or array.max() > 1:
-    raise InputError(
-      f"images has {array.min():g} to {array.max():g}, expected floats in"
-      " [0, 1], or uint8"
-    )
-  return array.astype(np.float32, copy=False)
+  return result
 
 
 def integer(name: str, value: Any, lowest: int = 0) -> int:
@@ -77,7 +65,7 @@ def count_probs(value: Any, max_steps: int) -> np.ndarray:
   Raises:
     InputError: if they are not T + 1 probabilities whose sum is 1.
   """
-  array = _array("count_probs", value)
+  array = as_array("count_probs", value)
   if array.shape != (max_steps + 1,) or array.dtype.kind not in "fiu":
     raise InputError(
       f"count_probs is {array.dtype} {list(array.shape)}, expected"
@@ -103,7 +91,7 @@ def latents(name: str, value: Any, size: int) -> np.ndarray:
     InputError: if N is zero, if shape or type are others, or if they are not
       finite.
   """
-  array = _array(name, value)
+  array = as_array(name, value)
   if array.ndim != 2 or array.shape[1] != size or array.dtype.kind not in "fiu":
     raise InputError(
       f"{name} is {array.dtype} {list(array.shape)}, expected floats"
@@ -118,10 +106,3 @@ def latents(name: str, value: Any, size: int) -> np.ndarray:
       f"{name} has NaN or infinity as float32, expected finite floats"
     )
   return array
-
-
-def _array(name: str, value: Any) -> np.ndarray:
-  try:
-    return np.asarray(value)
-  except (TypeError, ValueError) as error:
-    raise InputError(f"{name} is not an array: {error}") from error

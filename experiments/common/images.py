@@ -1,5 +1,6 @@
 """Reading a user's images from picture files, folders of them, or an npz."""
 
+import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -29,16 +30,18 @@ def read(sources: Sequence[str], image_size: tuple[int, ...]) -> NamedImages:
   """Returns images, in the order of the sources, folders by name.
 
   Args:
-    sources: an npz file with `images` or `test_images`; or PNG and JPEG files
-      and folders of them.
+    sources: one file, an npz with `images` or `test_images`; or PNG and JPEG
+      files and folders of them.
     image_size: (H, W) in pixels, that pictures must have.
 
   Raises:
     UsageError: if an npz is not there or has no images.
     DataError: if it is damaged, or a picture not one of this size.
   """
-  if len(sources) == 1 and sources[0].lower().endswith(".npz"):
-    return _read_npz(sources[0])
+  if len(sources) == 1:
+    path = launcher.expanded("images", sources[0])
+    if path.is_file() and path.suffix.lower() not in pictures.SUFFIXES:
+      return _read_npz(path, sources[0])
   paths = [path for s in sources for path in pictures.find("images", s)]
   if not paths:
     raise UsageError("images is empty, expected files or a folder")
@@ -47,10 +50,7 @@ def read(sources: Sequence[str], image_size: tuple[int, ...]) -> NamedImages:
   )
 
 
-def _read_npz(name: str) -> NamedImages:
-  path = launcher.expanded("images", name)
-  if not path.is_file():
-    raise UsageError(f"images is {name}, which does not exist")
+def _read_npz(path: pathlib.Path, name: str) -> NamedImages:
   with read_npz(path, name) as npz:
     key = next((key for key in _KEYS if key in npz.files), None)
     if key is None:

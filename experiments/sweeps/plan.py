@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from air.errors import ConfigError
+from air.errors import ConfigError, InputError
 from data.dataset import Dataset
-from data.mnist import DataError
 from experiments.common import configuration, launcher, opening, runs
 from experiments.common.launcher import UsageError
 
@@ -270,6 +269,6 @@ def _checked(
     else:
       configuration.check_without_images(flag_values)
       configuration.check_steps(flag_values)
-  except (flags.Error, ConfigError, DataError, UnicodeDecodeError) as error:
+  except (flags.Error, ConfigError, InputError, UnicodeDecodeError) as error:
     raise UsageError(f"configs holds {config!r}: {error}") from error
   return flag_values

@@ -100,6 +100,7 @@ def test_dark_images_are_as_they_are_once_it_is_said():
     (FLOATS + np.inf, {}, "inf to inf"),
     (255 - SCENES, {}, "bright border, .* --invert"),
     (1 - FLOATS, {}, "bright border, .* --invert"),
+    (np.maximum(FLOATS, 0.5), {}, "bright border, .* --invert"),
     (255 - BLUE, {}, "bright border, .* --invert"),
     (SCENES, {"invert": True}, "after inversion, .* leave out --invert"),
     (
@@ -140,6 +141,14 @@ def test_a_maximum_is_positive(max_value):
 def test_black_images_are_images_but_no_set():
   black = np.zeros_like(SCENES)
   np.testing.assert_array_equal(read(black), black)
-  with pytest.raises(InputError, match=r"^images has nothing but black"):
-    images.check_not_black("images", read(black))
-  images.check_not_black("images", SCENES)
+  with pytest.raises(InputError, match=r"^test has nothing but black"):
+    images.check_sets({"train": SCENES, "test": black})
+  images.check_sets({"train": SCENES})
+
+
+def test_sets_have_one_scale():
+  images.check_sets({"train": SCENES, "test": SCENES // 8})
+  with pytest.raises(
+    InputError, match=r"^test has 0 to 15 of 255 and train has 0 to 255, expec"
+  ):
+    images.check_sets({"train": SCENES, "test": SCENES // 17})

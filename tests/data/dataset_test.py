@@ -3,7 +3,10 @@ import pathlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from air.errors import InputError
+from air.images import Reading
 from data import dataset
 from data.dataset import load_arrays, load_or_generate
 from data.mnist import DataError, Digits, DigitSet
@@ -23,7 +26,7 @@ def digits(monkeypatch):
     return DigitSet(images, np.arange(5, dtype=np.uint8))
 
   made = Digits(*map(digit_set, _VALUES.values()), source="rectangles")
-  monkeypatch.setattr(dataset, "load_digits", lambda source: made)
+  monkeypatch.setattr(dataset, "load_digits", lambda *_: made)
   return made
 
 
@@ -119,7 +122,7 @@ def test_other_arguments_make_another_set(tmp_path, calls, change):
 def test_other_digits_make_another_set(tmp_path, calls, digits, monkeypatch):
   _load(tmp_path)
   other = digits._replace(test=digits.train)
-  monkeypatch.setattr(dataset, "load_digits", lambda source: other)
+  monkeypatch.setattr(dataset, "load_digits", lambda *_: other)
   assert _load(tmp_path).test.images.max() == _VALUES["train"]
   assert len(calls) == 6
 
@@ -227,18 +230,18 @@ def _save(path, **arrays):
   return path
 
 
-def _images(count, value=7):
+def _images(count, value=70):
   return np.full((count, 4, 5), value, np.uint8)
 
 
 def test_arrays_with_all_three_splits(tmp_path):
   path = _save(
     tmp_path,
-    train_images=_images(3, 1),
+    train_images=_images(3, 100),
     train_counts=np.array([0, 1, 2]),
-    validation_images=_images(2, 2),
+    validation_images=_images(2, 101),
     validation_counts=np.array([5, 6], np.uint8),
-    test_images=_images(1, 3),
+    test_images=_images(1, 102),
     something_else=np.zeros(3),
   )
   made = load_arrays(path)
@@ -247,7 +250,7 @@ def test_arrays_with_all_three_splits(tmp_path):
   assert made.validation.counts.tolist() == [5, 6]
   assert made.validation.counts.dtype == np.int32
   assert made.test.counts is None
-  for split, value in zip(made[:3], (1, 2, 3), strict=True):
+  for split, value in zip(made[:3], (100, 101, 102), strict=True):
     assert split.images.dtype == np.uint8
     assert np.unique(split.images).tolist() == [value]
     assert split.labels is split.boxes is None
@@ -257,8 +260,9 @@ def test_arrays_with_all_three_splits(tmp_path):
   ("total", "held_out"), [(2, 1), (19, 1), (40, 4), (150_000, 10_000)]
 )
 def test_the_last_tenth_is_held_out(tmp_path, total, held_out):
-  images = np.zeros((total, 1, 1), np.uint8)
-  images[-held_out:] = 1
+  images = np.zeros((total, 3, 3), np.uint8)
+  images[:, 1, 1] = 100
+  images[-held_out:, 1, 1] = 200
   path = _save(
     tmp_path,
     train_images=images,
@@ -267,18 +271,69 @@ def test_the_last_tenth_is_held_out(tmp_path, total, held_out):
   )
   made = load_arrays(str(path))
   assert len(made.train.images) == total - held_out
-  assert not made.train.images.any()
-  assert made.validation.images.all()
+  assert made.train.images.max() == 100
+  assert np.all(made.validation.images[:, 1, 1] == 200)
   expected = np.arange(total - held_out, total) % 101
   np.testing.assert_array_equal(made.validation.counts, expected)
 
 
+def _save_pictures(folder, arrays):
+  for split, images in arrays.items():
+    (folder / split).mkdir(parents=True)
+    for i, image in enumerate(images):
+      Image.fromarray(image).save(folder / split / f"{i:03d}.png")
+
+
+def test_folders_of_pictures(tmp_path):
+  arrays = {"train": _images(20), "test": _images(2, 80)}
+  arrays["train"][-2:] = 90
+  _save_pictures(tmp_path / "scenes", arrays)
+  made = load_arrays(tmp_path / "scenes")
+  assert made.digit_source == "scenes"
+  assert made.train.counts is None
+  np.testing.assert_array_equal(made.train.images, arrays["train"][:18])
+  np.testing.assert_array_equal(made.validation.images, arrays["train"][18:])
+  np.testing.assert_array_equal(made.test.images, arrays["test"])
+  _save_pictures(tmp_path / "scenes", {"validation": _images(3, 100)})
+  made = load_arrays(tmp_path / "scenes")
+  np.testing.assert_array_equal(made.train.images, arrays["train"])
+  np.testing.assert_array_equal(made.validation.images, _images(3, 100))
+
+
+@pytest.mark.parametrize(
+  ("arrays", "message"),
+  [
+    ({"train": _images(2)}, '^data is ".*", a folder without test; expected'),
+    ({}, "a folder without train and test; expected train, test and perhaps"),
+    ({"train": [], "test": _images(2)}, "^data holds the folder .*train, in"),
+    (
+      {"train": _images(2), "test": 255 - _images(2)},
+      "^test of .* bright border.* --invert",
+    ),
+    ({"train": _images(2), "test": _images(2)[:, 1:]}, "train 4x5, test 3x5"),
+  ],
+)
+def test_bad_folders_are_refused(tmp_path, arrays, message):
+  _save_pictures(tmp_path, arrays)
+  with pytest.raises(InputError, match=message) as error:
+    load_arrays(tmp_path)
+  assert "\n" not in str(error.value)
+
+
+def test_reading_is_of_all_splits(tmp_path):
+  images = 1000 - 4 * _images(20).astype(np.uint16)
+  path = _save(tmp_path, train_images=images, test_images=images[:2])
+  made = load_arrays(path, Reading(invert=True, max_value=1000))
+  for split in made[:3]:
+    assert np.all(split.images == round(280 / 1000 * 255))
+
+
 def test_floats_are_rounded(tmp_path):
-  values = np.array([0, 0.4 / 255, 0.6 / 255, 0.5, 1], np.float32)
+  values = np.array([0, 0.4 / 255, 0.6 / 255, 1, 0.5], np.float32)
   images = np.tile(values, (2, 4, 1))[..., None]  # [N, H, W, 1]
   path = _save(tmp_path, train_images=images, test_images=_images(1))
   image = load_arrays(path).train.images[0]
-  np.testing.assert_array_equal(image, [[0, 0, 1, 128, 255]] * 4)
+  np.testing.assert_array_equal(image, [[0, 0, 1, 255, 128]] * 4)
 
 
 @pytest.mark.parametrize(
@@ -287,14 +342,23 @@ def test_floats_are_rounded(tmp_path):
     ({"test_images": None}, "has no test_images; expected train_images, test"),
     ({"train_images": _images(1)}, "one training image and no validation"),
     ({"train_images": _images(0)}, r"train_images .* is uint8 \[0, 4, 5\]"),
-    ({"train_images": _images(2)[0]}, r"is uint8 \[4, 5\], expected uint8 or"),
-    ({"train_images": np.zeros((2, 4, 5, 3))}, r"is float64 \[2, 4, 5, 3\]"),
-    ({"train_images": np.zeros((2, 4, 5), int)}, "is int64 .*expected uint8"),
-    ({"train_images": np.full((2, 4, 5), np.nan)}, "has NaN, expected floats"),
+    (
+      {"train_images": _images(2)[0]},
+      r"is uint8 \[4, 5\], expected \[N, H, W\]",
+    ),
+    ({"train_images": np.zeros((2, 3, 4, 5))}, "channels first"),
+    (
+      {"train_images": np.zeros((2, 4, 5), int)},
+      "is int64 with 0 to 0, expected bool",
+    ),
+    ({"train_images": np.full((2, 4, 5), np.nan)}, "has NaN, expected pixels"),
     ({"train_images": np.full((2, 4, 5), 1.5)}, "has 1.5 to 1.5, expected"),
     ({"train_images": np.full((2, 4, 5), -np.inf)}, "has -inf to -inf"),
     ({"train_images": np.array([{}])}, "train_images of .* cannot be read"),
-    ({"test_images": np.zeros((2, 5, 5))}, "train 4x5, .*test 5x5"),
+    ({"test_images": np.zeros((2, 4, 5))}, "test of .* nothing but black"),
+    ({"test_images": np.full((2, 4, 5), 0.01)}, "where 1 is bright"),
+    ({"test_images": 255 - _images(2)}, "test_images of .* bright border"),
+    ({"test_images": np.full((2, 5, 5), 0.4)}, "train 4x5, .*test 5x5"),
     ({"train_counts": np.zeros(3, int)}, r"is int64 \[3\], expected .* \[20\]"),
     ({"train_counts": np.zeros(20)}, "train_counts .* is float64"),
     ({"train_counts": np.full(20, -1)}, "are in -1..-1, expected numbers"),
@@ -306,7 +370,7 @@ def test_bad_arrays_are_refused(tmp_path, change, message):
   good = {"train_images": _images(20), "test_images": _images(2)}
   arrays = {k: v for k, v in {**good, **change}.items() if v is not None}
   path = _save(tmp_path, **arrays)
-  with pytest.raises(DataError, match=message) as error:
+  with pytest.raises(InputError, match=message) as error:
     load_arrays(path)
   assert "\n" not in str(error.value)
 
@@ -319,6 +383,6 @@ def test_file_of_arrays_that_is_missing_or_damaged(tmp_path):
   path.write_bytes(content[: len(content) // 2])
   with pytest.raises(DataError, match="is not a readable npz file"):
     load_arrays(path)
-  path.write_bytes(content.replace(b"\7" * 100, b"\7" * 99 + b"\6", 1))
+  path.write_bytes(content.replace(b"F" * 100, b"F" * 99 + b"G", 1))
   with pytest.raises(DataError, match=r"train_images of .* CRC"):
     load_arrays(path)

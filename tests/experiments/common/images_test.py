@@ -68,15 +68,20 @@ def broken_array(path):
 
 
 BAD = {
-  "missing.npz": (lambda path: None, "missing.npz, which does not exist"),
-  "text.npz": (lambda path: path.write_text("x"), "not a readable npz"),
+  "missing.npz": (lambda path: None, "missing.npz', which does not exist"),
+  "text.npz": (lambda path: path.write_text("x"), "it starts with 0x78"),
+  "text.txt": (lambda path: path.write_text("x"), "it starts with 0x78"),
+  "array.npy": (
+    lambda path: np.save(path, np.zeros(3)),
+    r"is a single array \(\.npy\), expected an npz file: python -m data\.conv",
+  ),
   "no_keys.npz": (
     lambda path: np.savez(path, x=np.zeros(3)),
     "expected an npz with images or test_images, found x",
   ),
   "nothing.npz": (lambda path: np.savez(path), "found nothing"),
   "pickled.npz": (pickled, "images of .*pickled.npz cannot be read"),
-  "pickle.npz": (pickle_alone, "not a readable npz"),
+  "pickle.npz": (pickle_alone, "is a pickle, .* expected an npz file"),
   "broken.npz": (broken_array, "images of .*broken.npz cannot be read"),
   "large.png": (
     lambda path: Image.new("L", (30, 20)).save(path),
