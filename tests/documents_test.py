@@ -13,13 +13,11 @@ import numpy as np
 import pytest
 import yaml
 from absl import flags
-from PIL import Image
 from tensorboard import program
 
 import air
 from air import estimators
 from air.training import Trainer
-from data import dataset
 from experiments import report
 from experiments.common import launcher
 from experiments.sweeps import plan, runner
@@ -294,23 +292,6 @@ def test_the_estimator_that_the_page_adds(monkeypatch, eagerly):
   assert np.all(np.isfinite(trainer.train(1)))
   for old, new in zip(before, trainer.model.trainable_variables, strict=True):
     assert not np.array_equal(old, new), new.name
-
-
-def test_the_images_that_the_page_reads(tmp_path, monkeypatch):
-  monkeypatch.chdir(tmp_path)
-  rng = np.random.default_rng(0)
-  made = {}
-  for folder, num in (("train", 5), ("test", 2)):
-    (tmp_path / folder).mkdir()
-    made[folder] = rng.integers(0, 256, [num, 8, 9], np.uint8)
-    for i, image in enumerate(made[folder]):
-      Image.fromarray(image).save(tmp_path / folder / f"{i}.png")
-  [code] = python_blocks("docs/your-images.md")
-  exec(code, {})
-  read = dataset.load_arrays("mine.npz")
-  np.testing.assert_array_equal(read.test.images, made["test"])
-  trained_on = [*read.train.images, *read.validation.images]
-  np.testing.assert_array_equal(trained_on, made["train"])
 
 
 def test_the_version_is_the_same_everywhere():
