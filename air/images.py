@@ -15,14 +15,14 @@ import numpy as np
 from air.errors import InputError
 
 # As much above 1, or below 0, is an error of rounding.
-_TOLERANCE = 1e-5
+TOLERANCE = 1e-5
 # A set whose brightest pixel is darker than this share of the maximum is on
 # another scale: masks of 0 and 1, classes, floats that were divided twice.
-_DIM = 1 / 16
+DIM = 1 / 16
 # An image is bright on its border if the median there is no less.
-_BRIGHT = 0.5
+BRIGHT = 0.5
 # Of the images of a set, more than this share may not have a bright border.
-_BRIGHT_SHARE = 0.1
+BRIGHT_SHARE = 0.1
 _CHANNELS = (1, 3, 4)
 _CHUNK = 1 << 24  # pixels that are converted at a time
 
@@ -109,7 +109,7 @@ def check_sets(sets: Mapping[str, np.ndarray]) -> None:
     raise InputError(
       f"{dark} has nothing but black pixels, expected bright objects on black"
     )
-  if brightest[dark] < _DIM * brightest[light]:
+  if brightest[dark] < DIM * brightest[light]:
     raise InputError(
       f"{dark} has 0 to {brightest[dark]} of 255 and {light} has 0 to"
       f" {brightest[light]}, expected the same scale in both"
@@ -173,7 +173,7 @@ def _check_range(
   if array.dtype.kind == "b":
     return
   lowest, highest = array.min(), array.max()
-  slack = _TOLERANCE * maximum if array.dtype.kind == "f" else 0
+  slack = TOLERANCE * maximum if array.dtype.kind == "f" else 0
   if math.isnan(lowest):
     raise InputError(f"{name} has NaN, expected pixels of 0 to {maximum:g}")
   if lowest < -slack or highest > maximum + slack:
@@ -181,7 +181,7 @@ def _check_range(
       f"{name} has {_number(lowest)} to {_number(highest)}, expected 0 to"
       f" {maximum:g}; --max_value (max_value in Python) states another maximum"
     )
-  if not reading.max_value and 0 < highest < _DIM * maximum:
+  if not reading.max_value and 0 < highest < DIM * maximum:
     raise InputError(
       f"{name} is {array.dtype} with {_number(lowest)} to {_number(highest)},"
       f" where {maximum:g} is bright; expected bright objects: state"
@@ -217,8 +217,8 @@ def _check_ground(name: str, images: np.ndarray, reading: Reading) -> None:
     [images[:, 0], images[:, -1], images[:, 1:-1, 0], images[:, 1:-1, -1]], 1
   )
   scale = 255 if images.dtype == np.uint8 else 1
-  bright = np.median(border, axis=1) >= _BRIGHT * scale
-  if bright.mean() <= _BRIGHT_SHARE:
+  bright = np.median(border, axis=1) >= BRIGHT * scale
+  if bright.mean() <= BRIGHT_SHARE:
     return
   which = "" if bright.all() else f" in {bright.sum()} of {len(bright)} images"
   if reading.invert:

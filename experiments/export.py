@@ -3,10 +3,12 @@
   python -m experiments.export --run_dir=runs/default --out=OUT
 
 TensorFlow alone loads it. Its signatures return the fields of `air.Scenes`,
-with the numbers of `air.TrainedModel`:
+with the numbers of `air.TrainedModel`, and refuse what that does:
 
-  infer:  images [N, H, W] float32 in [0, 1], seed [] int32
-  sample: n [] int32, seed [] int32
+  serving_default: images [N, H, W] float32 in [0, 1]; seed 0
+  infer:           the same, seed [] int32
+  infer_uint8:     images [N, H, W] uint8, seed [] int32
+  sample:          n [] int32, seed [] int32
 """
 
 import sys
@@ -33,7 +35,10 @@ def main(flag_values: flags.FlagValues) -> None:
   with trained.new_output(flag_values) as out, Task("exporting"):
     model = air.load(flag_values.run_dir)
     export.save(model.network, out, trained.count_probs(flag_values, model))
-  print(f"{flag_values.out}: infer(images, seed), sample(n, seed)")
+  print(
+    f"{flag_values.out}: serving_default(images), infer(images, seed),"
+    " infer_uint8(images, seed), sample(n, seed)"
+  )
 
 
 if __name__ == "__main__":

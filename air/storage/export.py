@@ -8,7 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from air import scenes
-from air.model import AIRModel
+from air.images import BRIGHT, BRIGHT_SHARE, DIM, TOLERANCE
+from air.model import AIRModel, as_floats
 from air.scenes import BATCH_SIZE, Scenes
 from air.storage import files
 
@@ -22,11 +23,15 @@ def save(
 ) -> None:
   """Writes a SavedModel with the signatures `infer` and `sample`.
 
-  Both return a dictionary of the fields of `Scenes` and give the numbers of
+  All return a dictionary of the fields of `Scenes` and give the numbers of
   `TrainedModel.infer` and `TrainedModel.sample`:
 
-  infer:  images `[N, H, W]` float32 in [0, 1], seed `[]` int32
-  sample: n `[]` int32, seed `[]` int32
+  serving_default: images `[N, H, W]` float32 in [0, 1]; seed 0
+  infer:           the same, seed `[]` int32
+  infer_uint8:     images `[N, H, W]` uint8, seed `[]` int32
+  sample:          n `[]` int32, seed `[]` int32
+
+  They refuse what `TrainedModel` does. Objects are bright on black.
 
   Args:
     model: trained.
@@ -43,18 +48,31 @@ def save(
   def scalar(name: str) -> tf.TensorSpec:
     return tf.TensorSpec([], tf.int32, name)
 
-  size = model.config.model.image_size
+  def images(kind: tf.DType) -> tf.TensorSpec:
+    size = model.config.model.image_size
+    return tf.TensorSpec([None, *size], kind, "images")
+
+  def function(signature: Callable, *specs: tf.TensorSpec) -> Any:
+    made = tf.function(signature, autograph=False)
+    return made.get_concrete_function(*specs)
+
+  # Three signatures call it, and it is traced once.
+  scenes_of = tf.function(functools.partial(_infer, model), autograph=False)
+
+  def infer(images: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+    return scenes_of(_checked(images), _integer("seed", seed))
+
   module = tf.Module()
   module.variables_of_model = model.variables
   signatures = {
-    "infer": tf.function(
-      functools.partial(_infer, model), autograph=False
-    ).get_concrete_function(
-      tf.TensorSpec([None, *size], tf.float32, "images"), scalar("seed")
+    "serving_default": function(
+      lambda images: infer(images, tf.constant(0)), images(tf.float32)
     ),
-    "sample": tf.function(
-      functools.partial(_sample, model, probs), autograph=False
-    ).get_concrete_function(scalar("n"), scalar("seed")),
+    "infer": function(infer, images(tf.float32), scalar("seed")),
+    "infer_uint8": function(infer, images(tf.uint8), scalar("seed")),
+    "sample": function(
+      functools.partial(_sample, model, probs), scalar("n"), scalar("seed")
+    ),
   }
   with files.tensorflow_errors(folder):
     tf.saved_model.save(module, str(folder), signatures)
@@ -63,10 +81,6 @@ def save(
 def _infer(
   model: AIRModel, images: tf.Tensor, seed: tf.Tensor
 ) -> dict[str, tf.Tensor]:
-  # No NaN passes either.
-  message = "images are not in [0, 1]"
-  tf.debugging.assert_greater_equal(images, 0.0, message)
-  tf.debugging.assert_less_equal(images, 1.0, message)
   num_images = tf.shape(images)[0]
   padded = tf.pad(images, [[0, -num_images % BATCH_SIZE], [0, 0], [0, 0]])
   batches = tf.reshape(padded, [-1, BATCH_SIZE, *images.shape[1:]])
@@ -81,9 +95,65 @@ def _infer(
 def _sample(
   model: AIRModel, count_probs: tf.Tensor, n: tf.Tensor, seed: tf.Tensor
 ) -> dict[str, tf.Tensor]:
+  n, seed = _integer("n", n, lowest=1), _integer("seed", seed)
   return _in_batches(
     lambda start: scenes.sample(model, count_probs, seed, start), n
   )
+
+
+def _checked(images: tf.Tensor) -> tf.Tensor:
+  """Returns images as float32; refuses what `air.images.read` does."""
+  _require(
+    tf.size(images) > 0,
+    f"images is {images.dtype.name} {{}}, expected at least one image and one"
+    " pixel",
+    tf.shape(images),
+  )
+  maximum = 255 if images.dtype == tf.uint8 else 1
+  lowest, highest = tf.reduce_min(images), tf.reduce_max(images)
+  if images.dtype.is_floating:
+    _require(
+      ~tf.reduce_any(tf.math.is_nan(images)),
+      "images has NaN, expected pixels of 0 to 1",
+    )
+    _require(
+      (lowest >= -TOLERANCE) & (highest <= 1 + TOLERANCE),
+      "images has {} to {}, expected 0 to 1",
+      *(lowest, highest),
+    )
+  floats = tf.clip_by_value(as_floats(images), 0.0, 1.0)
+  brightest = tf.reduce_max(floats)
+  _require(
+    (brightest == 0) | (brightest >= DIM),
+    f"images is {images.dtype.name} with {{}} to {{}}, where {maximum} is"
+    " bright; expected bright objects",
+    *(lowest, highest),
+  )
+  ends = floats[:, 0], floats[:, -1], floats[:, 1:-1, 0], floats[:, 1:-1, -1]
+  border = tf.sort(tf.concat(ends, 1), axis=1)
+  half = border.shape[1] // 2  # of an even number
+  median = (border[:, half - 1] + border[:, half]) / 2
+  share = tf.reduce_mean(tf.cast(median >= BRIGHT, tf.float32))
+  _require(
+    share <= BRIGHT_SHARE,
+    "images has a bright border, expected bright objects on black: invert dark"
+    f" objects on a bright ground, {maximum} - images",
+  )
+  return floats
+
+
+def _integer(name: str, value: tf.Tensor, lowest: int = 0) -> tf.Tensor:
+  """Returns an integer that is checked before it is used."""
+  message = f"{name} is {{}}, expected an integer in {lowest}..2^31 - 1"
+  with tf.control_dependencies([_require(value >= lowest, message, value)]):
+    return tf.identity(value)
+
+
+def _require(
+  condition: tf.Tensor, message: str, *values: tf.Tensor
+) -> tf.Operation:
+  """Fails at a condition that is false, with values in place of {}."""
+  return tf.debugging.Assert(condition, [tf.strings.format(message, values)])
 
 
 def _in_batches(
