@@ -16,6 +16,7 @@ with epy.lazy_api_imports(globals()):
   from air.outputs import AIROutput
   from air.prior import NumStepsDistribution
   from air.scenes import Scenes
+  from air.surprise import Surprise
 
 __version__ = "0.1.0"
 
@@ -32,6 +33,7 @@ __all__ = [
   "PriorConfig",
   "RunError",
   "Scenes",
+  "Surprise",
   "TrainedModel",
   "TrainingConfig",
   "load",

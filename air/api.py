@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from air import scenes
+from air import scenes, surprise
 from air.errors import InputError, RunError
 from air.evaluation import Evaluator
 from air.images import Reading
 from air.model import AIRModel
 from air.scenes import BATCH_SIZE, Scenes
 from air.storage import inputs, memory, run_folder
+from air.surprise import Surprise
 
 
 class TrainedModel:
@@ -46,6 +47,7 @@ class TrainedModel:
     network: AIRModel,
     iteration: int,
     run_dir: str | os.PathLike[str] | None = None,
+    reference: surprise.Scores | None = None,
   ):
     """Makes it of a network; `air.load` reads one from a run's folder.
 
@@ -53,10 +55,14 @@ class TrainedModel:
       network: trained.
       iteration: of training, at which it stands.
       run_dir: where it is from.
+      reference: scores of images like the training images, which `surprise`
+        compares with.
     """
     self.network = network
     self.iteration = iteration
     self.run_dir = run_dir
+    self._reference = reference
+    self._scorer = surprise.Scorer(network)
     self._evaluator = Evaluator(network)
     # Nothing here needs AutoGraph, and without it tracing takes two thirds.
     function = functools.partial(tf.function, autograph=False)
@@ -138,7 +144,7 @@ class TrainedModel:
 
     def infer(seed: tf.Tensor, start: tf.Tensor) -> Scenes:
       return self._infer(
-        _padded(images[start : start + BATCH_SIZE]), seed, start
+        scenes.padded(images[start : start + BATCH_SIZE]), seed, start
       )
 
     return _batches(infer, len(images), seed)
@@ -195,13 +201,31 @@ class TrainedModel:
     reading = Reading(invert, max_value)
     images = inputs.images(images, self.image_size, reading)
     bounds = self._evaluator.iwae(
-      _padded(images),
+      scenes.padded(images),
       self.iteration,
       inputs.integer("iwae_samples", iwae_samples, lowest=1),
       inputs.integer("seed", seed),
       BATCH_SIZE,
     )
     return bounds[: len(images)]
+
+  def surprise(self, images: Any, seed: int = 0) -> Surprise:
+    """Returns how unlike the training images each image is.
+
+        >>> surprise = model.surprise(images)
+        >>> surprise.elbo.shape, surprise.p_value.shape
+        ((16,), (16,))
+        >>> unlike = surprise.p_value < 0.01  # more than 99 % of those
+
+    Args:
+      images: `[N, H, W]`, at least one.
+      seed: of the latents: those of `infer`.
+    """
+    images = inputs.images(images, self.image_size)
+    scores = self._scorer(images, inputs.integer("seed", seed))
+    if self._reference is None:
+      return Surprise(scores.elbo, None)
+    return Surprise(scores.elbo, surprise.p_values(scores, self._reference))
 
   def sample(self, n: int, seed: int = 0, count_probs: Any = None) -> Scenes:
     """Returns scenes drawn from the generative model.
@@ -282,12 +306,9 @@ def load(run_dir: str | os.PathLike[str]) -> TrainedModel:
       f"run_dir is {run_dir}, expected the folder of a run: {error}"
     ) from error
   config, _ = run_folder.read_config(folder)
-  return TrainedModel(*run_folder.restore_model(folder, config), run_dir)
-
-
-def _padded(images: np.ndarray) -> np.ndarray:
-  """Returns images `[N, H, W]` with black ones up to a multiple of a batch."""
-  return np.pad(images, [(0, -len(images) % BATCH_SIZE), (0, 0), (0, 0)])
+  network, iteration = run_folder.restore_model(folder, config)
+  reference = run_folder.read_reference(folder, iteration)
+  return TrainedModel(network, iteration, run_dir, reference)
 
 
 def _batches(

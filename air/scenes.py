@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from air import noise, transformer
 from air.model import AIRModel, as_floats
+from air.outputs import AIROutput
 from air.storage import inputs
 
 BATCH_SIZE = 64
@@ -83,8 +84,7 @@ def infer(
     seed: `[]` int32.
     start: `[]` int32, the place of the first image in the sequence.
   """
-  key = noise.fold_in(tf.stack([seed, _INFERENCE_STREAM]), start)
-  output = model(as_floats(images), model.sample_noise(key, BATCH_SIZE))
+  output = encode(model, images, seed, start)
   posterior = output.num_steps_posterior()
   return _compose(
     model,
@@ -93,6 +93,19 @@ def infer(
     tf.transpose(output.steps.what, [1, 0, 2]),
     tf.transpose(output.steps.where, [1, 0, 2]),
   )
+
+
+def encode(
+  model: AIRModel, images: tf.Tensor, seed: tf.Tensor, start: tf.Tensor
+) -> AIROutput:
+  """Returns everything that `infer` goes by; the arguments are the same."""
+  key = noise.fold_in(tf.stack([seed, _INFERENCE_STREAM]), start)
+  return model(as_floats(images), model.sample_noise(key, BATCH_SIZE))
+
+
+def padded(images: np.ndarray) -> np.ndarray:
+  """Returns images `[N, H, W]` with black ones up to a multiple of a batch."""
+  return np.pad(images, [(0, -len(images) % BATCH_SIZE), (0, 0), (0, 0)])
 
 
 def sample(

@@ -13,6 +13,12 @@ Also writes a line for each image to OUT/scenes.jsonl, with these keys:
   boxes        (y0, x0, y1, x1) of each object in pixels; pixel i covers
                [i, i + 1)
   z_where      of each object
+  elbo         a lower bound of log p(x) from one sample, nats
+  p_value      the share of validation images that are as surprising or more;
+               null: training has not ended, or had fewer than 100 of these
+
+An image with a p-value of at most 0.01 is unlike those that the model was
+trained on. If there are more of them than chance explains, a line says so.
 """
 
 from __future__ import annotations
@@ -28,7 +34,7 @@ from absl import flags
 from etils import epy
 
 import air
-from air.storage import inputs
+from air.storage import inputs, run_folder
 from experiments.common import (
   configuration,
   images,
@@ -39,6 +45,7 @@ from experiments.common import (
 from experiments.common.progress import Task
 
 with epy.lazy_imports():
+  from air import surprise
   from air.viz import figures
 
 _PICTURES = "pictures"
@@ -62,19 +69,37 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   trained.define_seed_flag(flag_values)
 
 
+def _rounded(values: np.ndarray) -> Any:
+  return np.round(values.astype(np.float64), 6).tolist()
+
+
 def _line(scenes: air.Scenes, i: int) -> dict[str, Any]:
   """Returns what `scenes.jsonl` says of the i-th scene."""
-
-  def rounded(values: np.ndarray) -> list:
-    return np.round(values.astype(np.float64), 6).tolist()
-
   count = int(scenes.count[i])
   return {
     "count": count,
-    "count_probs": rounded(scenes.count_probs[i]),
-    "boxes": rounded(scenes.boxes[i, :count]),
-    "z_where": rounded(scenes.z_where[i, :count]),
+    "count_probs": _rounded(scenes.count_probs[i]),
+    "boxes": _rounded(scenes.boxes[i, :count]),
+    "z_where": _rounded(scenes.z_where[i, :count]),
   }
+
+
+def _verdict(model: air.TrainedModel, p_value: np.ndarray | None) -> str:
+  """Returns what to say of images as a whole; empty: nothing."""
+  if p_value is None:
+    return (
+      f"{model} cannot say whether images are like the training images: it has"
+      f" no {run_folder.REFERENCE} of this iteration, which training writes at"
+      f" its end with at least {surprise.FEWEST} validation images"
+    )
+  if not surprise.are_unlike(p_value):
+    return ""
+  number = np.sum(p_value <= surprise.LEVEL)
+  are = "image is" if len(p_value) == 1 else "images are"
+  return (
+    f"{number} of {len(p_value)} {are} unlike the training images (p_value at"
+    f" most {surprise.LEVEL} in {_SCENES}): do not trust what is found in them"
+  )
 
 
 def main(flag_values: flags.FlagValues) -> None:
@@ -83,9 +108,10 @@ def main(flag_values: flags.FlagValues) -> None:
     model = air.load(flag_values.run_dir)
     names, array = images.read(flag_values.images, model.image_size)
     reading = configuration.reading(flag_values)
-    batches = model.infer_batches(
-      array, flag_values.seed, **dataclasses.asdict(reading)
-    )
+    options = {"seed": flag_values.seed, **dataclasses.asdict(reading)}
+    with Task("comparing with the training images"):
+      elbo, p_value = model.surprise(array, **options)
+    batches = model.infer_batches(array, **options)
     shown = inputs.images(array, model.image_size, reading)
     in_turn = (
       (scenes, i) for scenes in batches for i in range(len(scenes.count))
@@ -98,8 +124,13 @@ def main(flag_values: flags.FlagValues) -> None:
     ):
       for index, (scenes, i) in enumerate(in_turn):
         name = f"{_PICTURES}/{index:06d}-{pathlib.Path(names[index]).stem}.png"
-        line = {"index": index, "file": names[index], "picture": name}
-        lines.write(json.dumps({**line, **_line(scenes, i)}) + "\n")
+        line = {
+          **{"index": index, "file": names[index], "picture": name},
+          **_line(scenes, i),
+          "elbo": _rounded(elbo[index]),
+          "p_value": None if p_value is None else _rounded(p_value[index]),
+        }
+        lines.write(json.dumps(line) + "\n")
         count = scenes.count[i]
         picture = figures.annotated(
           shown[index], scenes.canvas[i], scenes.boxes[i, :count]
@@ -111,6 +142,8 @@ def main(flag_values: flags.FlagValues) -> None:
     objects = wording.number_of(count, "object")
     print(f"images with {objects}: {num_images}")
   print(f"{flag_values.out}: {_SCENES}, {_PICTURES}/")
+  if verdict := _verdict(model, p_value):
+    print(f"infer: {verdict}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from air import surprise
 from air.config import AIRConfig, ModelConfig, TrainingConfig
 from air.storage import checkpoints, run_folder
 from air.training import Trainer
@@ -70,6 +71,10 @@ def run_dir(tmp_path_factory, user_images):
     trainer.iteration.assign(iteration)
     checkpoints.save(run_folder.checkpoints(folder), trainer)
   run_folder.write_config(folder, config, digit_source="random numbers")
+  # Of as many as it takes: each image several times, with other latents.
+  images = np.tile(user_images, [8, 1, 1])
+  scores = surprise.Scorer(trainer.model)(images, seed=0)
+  run_folder.write_reference(folder, 20, scores)
   return folder
 
 

@@ -1,7 +1,8 @@
 """A run's folder, as far as it holds a trained model.
 
-config.json   the configuration of the model, and what else describes the run
-checkpoints/  see air/storage/checkpoints.py
+config.json    the configuration of the model, and what else describes the run
+checkpoints/   see air/storage/checkpoints.py
+surprise.json  what images are compared with, see air/surprise.py
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import pathlib
 from typing import Any
 
+import numpy as np
 from etils import epy
 
 from air.config import AIRConfig
@@ -20,11 +22,13 @@ from air.storage import files
 
 with epy.lazy_imports():
   from air import model as model_lib
+  from air import surprise
   from air.storage import checkpoints as checkpoints_lib
 
 # Of the files in a run's folder; a run of another format is refused.
 _FORMAT = 1
 _CONFIG = "config.json"
+REFERENCE = "surprise.json"
 
 
 def checkpoints(folder: pathlib.Path) -> pathlib.Path:
@@ -102,3 +106,50 @@ def restore_model(
   if iteration is None:
     raise RunError(f"run_dir is {folder}, which has no checkpoint yet")
   return model, iteration
+
+
+def write_reference(
+  folder: pathlib.Path, iteration: int, scores: surprise.Scores
+) -> None:
+  """Writes what `read_reference` reads.
+
+  Args:
+    folder: of the run.
+    iteration: of the model that scored.
+    scores: of images like the training images.
+  """
+  # As many digits as float32 has.
+  fields = {
+    name: [float(f"{number:.8g}") for number in field.tolist()]
+    for name, field in scores._asdict().items()
+  }
+  values = {"iteration": iteration, **fields}
+  files.write_text(folder / REFERENCE, json.dumps(values) + "\n")
+
+
+def read_reference(
+  folder: pathlib.Path, iteration: int
+) -> surprise.Scores | None:
+  """Returns scores of images like the training images, for `air.surprise`.
+
+  Args:
+    folder: of the run.
+    iteration: of the model that is to be compared by them.
+
+  Returns:
+    The scores; None: there are none of this iteration, which is not that at
+    which training ended, or the file is damaged.
+  """
+  try:
+    values = json.loads((folder / REFERENCE).read_text(encoding="utf-8"))
+    if values["iteration"] != iteration:
+      return None
+    scores = surprise.Scores(
+      *(np.array(values[name], float) for name in surprise.Scores._fields)
+    )
+    shapes = {field.shape for field in scores}
+    if shapes != {(scores.norm.size,)} or not np.isfinite(scores).all():
+      return None
+  except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    return None
+  return scores

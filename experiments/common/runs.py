@@ -12,6 +12,7 @@ figures/            pictures: progress-*.png by iteration, those at the newest
 analysis/           what experiments/analysis found, in numbers
 evaluation.json     the evaluation on the test images at the end of training
 evaluation-SPLIT.json  the last one by `experiments.evaluate`
+surprise.json       what images are compared with by `experiments.infer`
 diverged.txt        why the run cannot go on, if it cannot
 train.log           what training printed, if `experiments.sweep` started it
 """
@@ -145,7 +146,10 @@ class Run:
     for path in self.figures.glob(f"progress-{'[0-9]' * 9}.png"):
       if path > self.progress(iteration):
         path.unlink()
-    for path in self.folder.glob("evaluation*.json"):
+    for path in (
+      *self.folder.glob("evaluation*.json"),
+      *self.folder.glob(run_folder.REFERENCE),
+    ):
       if _read_file(path).get("iteration", 0) > iteration:
         path.unlink()
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 from absl import flags
 
+from air import surprise
 from air.errors import DivergedError
-from air.storage import checkpoints, files
+from air.storage import checkpoints, files, run_folder
 from air.training import StepMetrics, Trainer
 from data.dataset import Dataset
 from experiments.common import (
@@ -25,6 +26,8 @@ from experiments.common.stopping import StopSignal
 # Early evaluations are so many times denser, but so many iterations apart.
 _EARLY = 10
 _EARLY_EVERY = 100
+# The images that others are compared with.
+_REFERENCE_IMAGES = 4_000
 
 
 def run(flag_values: flags.FlagValues) -> int:
@@ -99,6 +102,7 @@ def _train_and_evaluate(
   recorder.close()
   if status:
     return status
+  _keep_reference(run, trainer, dataset)
   result = evaluations.evaluate_split(
     run,
     recorder.evaluator,
@@ -187,6 +191,22 @@ def _train(
     )
     return 128 + stop.number
   return 0
+
+
+def _keep_reference(run: runs.Run, trainer: Trainer, dataset: Dataset) -> None:
+  """Writes what images are later compared with, see `air.surprise`.
+
+  Args:
+    run: whose training has ended.
+    trainer: of the run.
+    dataset: of the run.
+  """
+  images = dataset.validation.first(_REFERENCE_IMAGES).images
+  if len(images) < surprise.FEWEST:
+    return
+  scores = surprise.Scorer(trainer.model)(images, seed=0)
+  iteration = int(trainer.iteration.numpy())
+  run_folder.write_reference(run.folder, iteration, scores)
 
 
 def early_evaluations(eval_every: int) -> range:

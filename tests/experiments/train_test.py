@@ -17,6 +17,7 @@ from tensorboard.plugins.hparams import metadata as hparams_metadata
 
 import air
 import experiments
+from air import surprise
 from air.storage import checkpoints
 from air.training import Trainer
 from air.viz import summaries
@@ -194,6 +195,8 @@ def test_what_a_run_leaves_behind(undisturbed, tiny_data):
   )
   assert logged_steps(undisturbed) == [0, 3, 6]
   assert not (undisturbed / "diverged.txt").exists()
+  # For 12 validation images are too few.
+  assert not (undisturbed / "surprise.json").exists()
   assert (undisturbed / "projector_config.pbtxt").exists()
   config = json.loads((undisturbed / "config.json").read_text())
   assert config["machine"]["processors"] == os.cpu_count()
@@ -614,6 +617,30 @@ def test_what_was_made_later_goes(at_4):
   assert not run.evaluation.exists()
   assert run.progress(3).exists()
   assert not run.progress(6).exists()
+
+
+def test_images_are_compared_by_the_model_of_the_last_iteration(
+  at_4, tiny_data, monkeypatch
+):
+  monkeypatch.setattr(surprise, "FEWEST", 12)
+  with np.load(tiny_data) as arrays:
+    images = arrays["validation_images"]
+  assert air.load(at_4).surprise(images).p_value is None
+  flags = [f"--run_dir={at_4}", f"--flagfile={at_4 / 'flags.txt'}"]
+  assert run_train(*flags) == 0
+  # Its own images, of which none is of a count that is there 10 times, or all.
+  result = air.load(at_4).surprise(images)
+  assert result.p_value.max() == 1
+  reference = json.loads((at_4 / "surprise.json").read_text())
+  assert reference["iteration"] == 6
+  np.testing.assert_allclose(reference["elbo"], result.elbo, rtol=1e-5)
+  shutil.rmtree(checkpoints.find(at_4 / "checkpoints")[0])
+  assert air.load(at_4).surprise(images).p_value is None
+  run = runs.load(at_4)
+  run.drop_after(6)
+  assert (at_4 / "surprise.json").exists()
+  run.drop_after(4)
+  assert not (at_4 / "surprise.json").exists()
 
 
 def test_a_damaged_evaluation_is_none(at_4):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -39,6 +40,7 @@ class TestInfer:
     pictures = [f"{i:06d}-image-{i}.png" for i in range(3)]
     assert names(out / "pictures") == pictures
     scenes = air.load(run_dir).infer(user_images[:3], seed=3)
+    expected_surprise = air.load(run_dir).surprise(user_images[:3], seed=3)
     lines = (out / "scenes.jsonl").read_text().splitlines()
     for i, line in enumerate(map(json.loads, lines)):
       count = scenes.count[i]
@@ -53,8 +55,12 @@ class TestInfer:
         expected = getattr(scenes, name)[i, :count]
         found = np.reshape(line[name], expected.shape)
         np.testing.assert_allclose(found, expected, atol=1e-5)
+      for name in ("elbo", "p_value"):
+        expected = getattr(expected_surprise, name)[i]
+        assert line[name] == pytest.approx(float(expected), abs=1e-6)
     assert len(lines) == 3
-    printed = capsys.readouterr().out
+    printed, said = capsys.readouterr()
+    assert not said
     for count in range(4):
       images = np.sum(scenes.count == count)
       objects = "1 object" if count == 1 else f"{count} objects"
@@ -66,6 +72,48 @@ class TestInfer:
     )
     np.testing.assert_array_equal(picture[20:-20, :200], expected[:, :200])
     np.testing.assert_array_equal(picture[20:-20, 201:], expected[:, 200:])
+
+
+  @pytest.mark.parametrize(
+    ("number", "said"),
+    [
+      (1, "infer: 1 of 1 image is unlike the training images"),
+      (3, "infer: 3 of 3 images are unlike the training images"),
+    ],
+  )
+  def test_says_of_unlike_images(self, run_dir, tmp_path, capsys, number, said):
+    path, out = tmp_path / "unlike.npz", tmp_path / "out"
+    images = np.zeros([number, 50, 50], np.uint8)
+    images[:, 20:22, 20:22] = 255
+    np.savez(path, images=images)
+    flags = [f"--run_dir={run_dir}", f"--images={path}", f"--out={out}"]
+    assert call(infer, *flags) == 0
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == (
+      f"{said} (p_value at most 0.01 in scenes.jsonl): do not trust what is"
+      " found in them"
+    )
+
+  def test_says_if_it_cannot_say(self, run_dir, user_images, tmp_path, capsys):
+    """What is found is the same then."""
+    path, folder = tmp_path / "images.npz", tmp_path / "run"
+    np.savez(path, images=user_images)
+    shutil.copytree(run_dir, folder)
+    (folder / "surprise.json").unlink()
+    flags = [f"--images={path}", f"--out={tmp_path / 'other'}"]
+    assert call(infer, f"--run_dir={folder}", *flags) == 0
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"infer: TrainedModel({folder}, iteration 20, 50x50")
+    assert "it has no surprise.json of this iteration" in last
+    flags = [f"--images={path}", f"--out={tmp_path / 'one'}"]
+    assert call(infer, f"--run_dir={run_dir}", *flags) == 0
+    lines = [
+      [json.loads(line) for line in text.read_text().splitlines()]
+      for text in sorted(tmp_path.glob("o*/scenes.jsonl"))
+    ]
+    for one, other in zip(*lines, strict=True):
+      assert other == {**one, "p_value": None}
+      assert one["p_value"] is not None
 
 
 class TestOut:
