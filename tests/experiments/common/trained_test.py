@@ -73,7 +73,6 @@ class TestInfer:
     np.testing.assert_array_equal(picture[20:-20, :200], expected[:, :200])
     np.testing.assert_array_equal(picture[20:-20, 201:], expected[:, 200:])
 
-
   @pytest.mark.parametrize(
     ("number", "said"),
     [
