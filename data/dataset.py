@@ -1,10 +1,13 @@
 """Data sets of three splits: multi-MNIST, cached, or a user's own arrays."""
 
 import dataclasses
+import difflib
 import hashlib
 import logging
 import os
 import pathlib
+import re
+from collections.abc import Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -31,6 +34,15 @@ from data.multi_mnist import (
 _VERSION = 2
 _SPLITS = ("train", "validation", "test")
 _MAX_HELD_OUT = 10_000
+# What may stand for a split, or for what is known of it, in a misspelt name.
+_ALIASES = {
+  "train": ("train", "training", "tr"),
+  "validation": ("validation", "val", "valid", "dev"),
+  "test": ("test", "testing"),
+  "images": ("images", "img", "pictures", "x"),
+  "counts": ("counts", "num", "n"),
+}
+_SIMILAR = 0.8
 _CHUNK = 1 << 20  # bytes
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -145,21 +157,23 @@ def to_arrays(dataset: Dataset) -> dict[str, Any]:
 
 
 def load_arrays(
-  path: pathlib.Path | str, reading: Reading = Reading()
+  path: pathlib.Path | str, reading: Reading = Reading(), seed: int = 0
 ) -> Dataset:
   """Reads a user's own images, rounded to 0..255.
 
   An npz file holds `train_images` and `test_images`, and may hold
   `validation_images`, of all that `air.images.read` takes. It also may hold
   `train_counts`, `validation_counts` and `test_counts`, integer `[N]`, 0 to
-  100. Other arrays are ignored. A folder has the subfolders `train` and `test`,
-  and perhaps `validation`, of pictures as `pictures.read` takes them, and no
-  counts. Without images for validation, the last tenth of the training images
-  is held out for it, at least 1 and at most 10,000 of them.
+  100. Other arrays are ignored, unless their names look like one of these. A
+  folder has the subfolders `train` and `test`, and perhaps `validation`, of
+  pictures as `pictures.read` takes them, and no counts. Without images for
+  validation, a tenth of the training images, drawn at random, is held out for
+  it, at least 1 and at most 10,000 of them.
 
   Args:
     path: of the file or folder.
     reading: how to read the images.
+    seed: of what is held out.
 
   Returns:
     The data set, without labels and boxes.
@@ -189,7 +203,9 @@ def load_arrays(
     {f"{name} of {path}": split.images for name, split in splits.items()}
   )
   if "validation" not in splits:
-    splits["train"], splits["validation"] = _hold_out(splits["train"], path)
+    splits["train"], splits["validation"] = _hold_out(
+      splits["train"], path, seed
+    )
   return Dataset(**splits, digit_source=path.absolute().name)
 
 
@@ -197,6 +213,7 @@ def _read_file(path: pathlib.Path, reading: Reading) -> dict[str, Split]:
   splits = {}
   required = ("train_images", "test_images")
   with read_npz(path, str(path), required) as npz:
+    _check_names(npz.files, path)
     for name in _SPLITS:
       if f"{name}_images" in npz.files:
         splits[name] = _read_split(npz, name, str(path), reading)
@@ -223,20 +240,52 @@ def _read_folder(folder: pathlib.Path, reading: Reading) -> dict[str, Split]:
   return splits
 
 
-def _hold_out(split: Split, path: pathlib.Path) -> tuple[Split, Split]:
-  """Splits off the last images, for validation."""
+def _check_names(names: Sequence[str], path: pathlib.Path) -> None:
+  """Checks that no array is ignored for a slip in its name."""
+  for name in names:
+    # Also of the case, as in trainImages.
+    parts = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
+    meant = [_meant_by(part.lower()) for part in parts]
+    if len(meant) != 2 or None in meant:
+      continue
+    first, second = sorted(map(str, meant), key=lambda m: m not in _SPLITS)
+    expected = f"{first}_{second}"
+    if name != expected and first in _SPLITS and second not in _SPLITS:
+      raise DataError(f"{path} has {name}, expected {expected}")
+
+
+def _meant_by(word: str) -> str | None:
+  """Returns the word of our names that one stands for, if it does."""
+  for own, aliases in _ALIASES.items():
+    if difflib.get_close_matches(word, aliases, cutoff=_SIMILAR):
+      return own
+  return None
+
+
+def _hold_out(
+  split: Split, path: pathlib.Path, seed: int
+) -> tuple[Split, Split]:
+  """Splits off images drawn at random, for validation; both keep the order."""
   total = len(split.images)
   if total < 2:
     raise DataError(
       f"{path} has one training image and no validation_images, expected at"
       " least 2 training images to hold one out"
     )
-  kept = total - min(_MAX_HELD_OUT, max(1, total // 10))
-  counts = split.counts
-  return (
-    Split(split.images[:kept], None if counts is None else counts[:kept]),
-    Split(split.images[kept:], None if counts is None else counts[kept:]),
+  size = min(_MAX_HELD_OUT, max(1, total // 10))
+  is_held_out = np.arange(total) < size
+  np.random.default_rng(seed).shuffle(is_held_out)
+  logging.warning(
+    "%s has no images for validation: %s of its %s training images are held"
+    " out (data_seed %s)",
+    path, f"{size:,}", f"{total:,}", seed,
+  )  # fmt: skip
+  known = {k: v for k, v in split._asdict().items() if v is not None}
+  kept, held_out = (
+    Split(**{k: v[chosen] for k, v in known.items()})
+    for chosen in (~is_held_out, is_held_out)
   )
+  return kept, held_out
 
 
 def _read_split(

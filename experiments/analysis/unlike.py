@@ -17,7 +17,6 @@ import pathlib
 import sys
 from collections.abc import Iterator
 
-import matplotlib
 import numpy as np
 from absl import flags
 from etils import epy
@@ -30,6 +29,8 @@ from experiments.common import launcher, runs, trained
 from experiments.common.launcher import UsageError
 
 with epy.lazy_imports():
+  import matplotlib
+
   from air import surprise
 
 # Of a set, those that are shown one after the other.

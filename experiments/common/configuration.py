@@ -100,7 +100,11 @@ class DataConfig:
     default=10_000, metadata={"help": "test images"}
   )
   data_seed: int = dataclasses.field(
-    default=0, metadata={"help": "seed of the images, apart from --seed"}
+    default=0,
+    metadata={
+      "help": "seed of the images, or of which of your own are held out for"
+      " validation; apart from --seed"
+    },
   )
 
   def __post_init__(self):

