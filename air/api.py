@@ -209,7 +209,14 @@ class TrainedModel:
     )
     return bounds[: len(images)]
 
-  def surprise(self, images: Any, seed: int = 0) -> Surprise:
+  def surprise(
+    self,
+    images: Any,
+    seed: int = 0,
+    *,
+    invert: bool = False,
+    max_value: float = 0,
+  ) -> Surprise:
     """Returns how unlike the training images each image is.
 
         >>> surprise = model.surprise(images)
@@ -218,10 +225,13 @@ class TrainedModel:
         >>> unlike = surprise.p_value < 0.01  # more than 99 % of those
 
     Args:
-      images: `[N, H, W]`, at least one.
+      images: at least one.
       seed: of the latents: those of `infer`.
+      invert: see `infer`.
+      max_value: see `infer`.
     """
-    images = inputs.images(images, self.image_size)
+    reading = Reading(invert, max_value)
+    images = inputs.images(images, self.image_size, reading)
     scores = self._scorer(images, inputs.integer("seed", seed))
     if self._reference is None:
       return Surprise(scores.elbo, None)

@@ -282,9 +282,7 @@ def test_a_tenth_is_held_out_at_random(tmp_path, caplog, total, held_out):
     for split in splits
     for image, count in zip(split.images, split.counts, strict=True)
   )
-  expected = zip(
-    np.arange(total) * 100 // total, images[:, 1, 1], strict=True
-  )
+  expected = zip(np.arange(total) * 100 // total, images[:, 1, 1], strict=True)
   assert found == sorted((int(c), int(i)) for c, i in expected)
   for split in splits:
     assert np.all(np.diff(split.counts) >= 0)
