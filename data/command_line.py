@@ -1,10 +1,26 @@
-"""Flags on a command line, and what --help shows: the same for every binary."""
+"""Flags on a command line, and what --help shows: the same for every binary.
 
+And how the binaries that write a data set start and end.
+"""
+
+import contextlib
+import os
+import signal
+import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, BinaryIO
 
+import numpy as np
 from absl import flags
 
+from air.errors import InputError
+from data import files, sheet
+from data.dataset import Dataset, to_arrays
+from data.mnist import DataError, expanded
+from data.multi_mnist import require
+
+_GROUP = "run"
 _WIDTH = 80
 _KINDS = {"int": "INTEGER", "float": "NUMBER", "string": "TEXT"}
 _FLAGFILE = "  --flagfile=FILE\n      flags from a file, one on each line"
@@ -131,3 +147,150 @@ def _type_of(flag: flags.Flag) -> str:
     return "|".join(choices)
   kind, *rest = flag.flag_type().split(" ")
   return _KINDS.get(kind, "TEXT") + (",..." if rest else "")
+
+
+def run(
+  name: str,
+  doc: str | None,
+  define_flags: Callable[[flags.FlagValues], None],
+  main: Callable[[dict[str, Any]], None],
+  argv: Sequence[str] | None = None,
+) -> int:
+  """Does what the command line of a binary that writes a data set says.
+
+  Args:
+    name: of the binary, which messages begin with.
+    doc: its docstring, shown by --help.
+    define_flags: defines its flags in the values it is given.
+    main: does the work, given the flags' values.
+    argv: the command line; by default this process's.
+
+  Returns:
+    The exit status: 0; 2 after bad input, or 1 if a file or the output cannot
+    be read or written, or memory is short, reported in one line on stderr; 141
+    if nobody reads the output any more.
+  """
+  argv = list(sys.argv if argv is None else argv)
+  flag_values = flags.FlagValues()
+  define_flags(flag_values)
+  try:
+    if asked := asked_for(argv):
+      print(text(asked, doc or "", flag_values, [_GROUP]))
+      files.flush_output()
+      return 0
+    parse(argv, flag_values)
+    main(flag_values.flag_values_dict())
+    files.flush_output()
+  except (InputError, flags.Error) as error:
+    message = " ".join(str(error).split())
+    if message.split(" ")[0] in flag_values:
+      message = f"--{message}"
+    print(f"{name}: {message}", file=sys.stderr)
+    return 1 if isinstance(error.__cause__, OSError) else 2
+  except MemoryError as error:
+    print(f"{name}: out of memory: {error}", file=sys.stderr)
+    return 1
+  except OSError as error:  # of the output, and no file
+    with contextlib.suppress(OSError):
+      files.flush_output()
+    if isinstance(error, BrokenPipeError):
+      return 128 + signal.SIGPIPE
+    print(f"{name}: {error}", file=sys.stderr)
+    return 1
+  return 0
+
+
+def define(
+  flag_values: flags.FlagValues,
+  kind: Callable,
+  name: str,
+  default: object,
+  help_text: str,
+  **options: Any,
+) -> None:
+  """Defines a flag of such a binary; `kind` is one of `flags.DEFINE_*`."""
+  options |= {"flag_values": flag_values, "module_name": _GROUP}
+  kind(name=name, default=default, help=help_text, **options)
+
+
+def define_output(flag_values: flags.FlagValues) -> None:
+  """Defines --out and --preview, see `check_output` and `write_output`."""
+  string = flags.DEFINE_string
+  define(flag_values, string, "out", None, "npz file to write", required=True)
+  define(
+    flag_values, string, "preview", "",
+    "PNG file to write: a sheet of examples",
+  )  # fmt: skip
+
+
+def check_output(values: dict[str, Any]) -> None:
+  """Checks, before there is work, that the output can be written.
+
+  Args:
+    values: of the flags.
+
+  Raises:
+    DataError: if its names cannot be.
+  """
+  for flag, suffix in (("out", ".npz"), ("preview", ".png")):
+    name = values[flag]
+    if not name and flag == "preview":
+      continue
+    expected = f"a name ending in {suffix}"
+    require(name.endswith(suffix), flag, f'"{name}"', expected)
+    path = expanded(flag, name).absolute()
+    # Those of os.path take what cannot be looked at for missing.
+    there = next(p for p in path.parents if os.path.exists(p))
+    require(
+      os.path.isdir(there) and not os.path.isdir(path),
+      flag,
+      f'"{name}"',
+      "the name of a file in a folder",
+    )
+
+
+def write_output(values: dict[str, Any], dataset: Dataset) -> None:
+  """Writes a data set and its preview, and says so.
+
+  Args:
+    values: of the flags.
+    dataset: to be written.
+
+  Raises:
+    DataError: if it cannot be.
+  """
+  out, preview = values["out"], values["preview"]
+  _write("out", out, lambda f: np.savez_compressed(f, **to_arrays(dataset)))
+  print(f"{out}: images from {dataset.digit_source}")
+  if preview:
+    examples = sheet.draw(dataset.train)
+    _write("preview", preview, lambda f: examples.save(f, "PNG"))
+    print(f"{preview}: {examples.width}x{examples.height} pixels")
+
+
+def _write(flag: str, name: str, write: Callable[[BinaryIO], None]) -> None:
+  try:
+    with files.replacing(expanded(flag, name)) as file:
+      write(file)
+  except OSError as error:
+    raise DataError(f'{flag} is "{name}", not writable: {error}') from error
+
+
+def numbers(values: dict[str, Any], name: str, kind: type) -> tuple:
+  """Returns the numbers that a flag holds, separated by commas.
+
+  Args:
+    values: of the flags.
+    name: of the flag.
+    kind: of the numbers.
+
+  Raises:
+    DataError: if it holds something else.
+  """
+  try:
+    return tuple(kind(part) for part in values[name].split(",") if part.strip())
+  except ValueError:
+    raise DataError(
+      f'{name} is "{values[name]}", expected {kind.__name__}s separated by'
+      " commas"
+    ) from None

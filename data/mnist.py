@@ -168,7 +168,7 @@ def read_npz(
     DataError: if it is not an npz file, or lacks an array.
   """
   try:
-    start = _start(file)
+    start = start_of(file)
     if not start.startswith(_ZIP):
       raise DataError(f"{name} is {_described(start)}")
     npz = np.load(file, allow_pickle=False)
@@ -188,7 +188,7 @@ def read_npz(
   return npz
 
 
-def _start(file: pathlib.Path | BinaryIO) -> bytes:
+def start_of(file: pathlib.Path | BinaryIO) -> bytes:
   """Returns the first bytes of a file, and leaves it where it was."""
   if isinstance(file, pathlib.Path):
     with open(file, "rb") as opened:
@@ -307,12 +307,19 @@ def _read_idx_folder(folder: pathlib.Path) -> dict[str, np.ndarray]:
         f"{folder} has no {candidates[0].name} (or .gz), expected MNIST's"
         " four IDX files"
       )
-    arrays[key] = _read_idx(found[0])
+    arrays[key] = read_idx(found[0])
   return arrays
 
 
-def _read_idx(path: pathlib.Path) -> np.ndarray:
-  """Reads an IDX file of bytes: magic number, dimensions, contents."""
+def read_idx(path: pathlib.Path) -> np.ndarray:
+  """Reads an IDX file of bytes, plain or gzipped.
+
+  Args:
+    path: of the file: magic number, dimensions, contents.
+
+  Raises:
+    DataError: if it is something else.
+  """
   try:
     content = path.read_bytes()
     if path.suffix == ".gz":

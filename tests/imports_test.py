@@ -118,7 +118,8 @@ def test_no_imports_in_a_circle():
 )
 def test_packages_are_apart(package, forbidden):
   for name, path in MODULES.items():
-    if name.split(".")[0] == package:
+    # Files of TensorFlow's are read with it, once there is one.
+    if name.split(".")[0] == package and name != "data.tfrecords":
       for module in imported_modules(path):
         assert module.split(".")[0] not in forbidden, f"{path}: {module}"
 
@@ -130,7 +131,7 @@ def test_data_uses_what_needs_no_tensorflow():
     for module in imported
     if name.split(".")[0] == "data" and module.split(".")[0] == "air"
   }
-  assert of_air <= {"air.errors", "air.images"}
+  assert of_air <= {"air.errors", "air.images", "air.storage.memory"}
   for name in of_air:
     modules = imported_modules(MODULES[name])
     assert "tensorflow" not in {m.split(".")[0] for m in modules}

@@ -148,7 +148,9 @@ def read_reference(
       *(np.array(values[name], float) for name in surprise.Scores._fields)
     )
     shapes = {field.shape for field in scores}
-    if shapes != {(scores.norm.size,)} or not np.isfinite(scores).all():
+    if (
+      shapes != {(scores.norm.size,)} or not np.isfinite(np.stack(scores)).all()
+    ):
       return None
   except (OSError, ValueError, TypeError, KeyError, RecursionError):
     return None
