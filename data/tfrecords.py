@@ -54,7 +54,8 @@ def read(
   records = tf.data.TFRecordDataset(str(path), compression)
   if num_images:
     records = records.take(num_images)
-  batches = records.map(parse).batch(_BATCH_SIZE).prefetch(1)
+  parsed = records.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+  batches = parsed.batch(_BATCH_SIZE).prefetch(1)
   try:
     for pixels, visibility in batches.as_numpy_iterator():
       shape = _SHAPES.get(pixels.shape[1])
