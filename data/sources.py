@@ -77,8 +77,9 @@ def opened(flag: str, name: str, key_flag: str, key: str) -> Iterator[Any]:
     else:  # an npz; of anything else it says what it is
       npz = stack.enter_context(read_npz(path, str(path)))
       array = read_array(npz, _key(path, key_flag, key, npz.files), str(path))
-    if array.dtype.kind not in "bfiu":
-      raise DataError(f"{path} has {array.dtype}, expected numbers")
+    # In HDF5 an array may also be without a shape.
+    if array.dtype.kind not in "bfiu" or array.shape is None:
+      raise DataError(f"{path} has {array.dtype}, expected an array of numbers")
     yield array
 
 

@@ -468,7 +468,7 @@ class TestHoldOut:
     ([], '--images is empty, expected the name of an array in {f}: x, y, z'),
     (["--images=q"], '--images is "q", expected the name of an array in {f}'),
     (["--images=y"], "{f} is [40], which --axes does not tell"),
-    (["--images=z"], "{f} has <U1, expected numbers"),
+    (["--images=z"], "{f} has <U1, expected an array"),
     (["--images=x", "--counts=q"], '--counts is "q", expected the name of an'),
     (["--images=x", "--axes=TNHW"], "[40, 12, 10], expected 4 axes, TNHW"),
     (["--images=x", "--invert"], "{f} has a bright border after inversion"),
@@ -516,6 +516,7 @@ class _Bomb:
     ("cut.gz", "cut.gz cannot be read"),
     ("text.txt", "text.txt is not a readable npz file (it starts with 0x"),
     ("none.npy", "none.npy has no images"),
+    ("shapeless.h5", "shapeless.h5 has float32, expected an array of numbers"),
   ],
 )
 def test_files_that_are_refused(
@@ -532,6 +533,8 @@ def test_files_that_are_refused(
   np.save("none.npy", images[:0])
   with h5py.File("cut.h5", "w") as file:
     file["x"] = images
+  with h5py.File("shapeless.h5", "w") as file:
+    file["x"] = h5py.Empty("f")
   pathlib.Path("cut.gz").write_bytes(gzip.compress(_idx(images)))
   for path in tmp_path.glob("cut.*"):
     content = path.read_bytes()
