@@ -315,8 +315,10 @@ def load(run_dir: str | os.PathLike[str]) -> TrainedModel:
     raise RunError(
       f"run_dir is {run_dir}, expected the folder of a run: {error}"
     ) from error
-  config, _ = run_folder.read_config(folder)
-  network, iteration = run_folder.restore_model(folder, config)
+  config, others = run_folder.read_config(folder)
+  network, iteration = run_folder.restore_model(
+    folder, config, others.get("id", "")
+  )
   reference = run_folder.read_reference(folder, iteration)
   return TrainedModel(network, iteration, run_dir, reference)
 

@@ -49,12 +49,15 @@ def require(condition: bool, name: str, value: Any, expected: str) -> None:
     raise ConfigError(f"{name} is {value}, expected {expected}")
 
 
-def _check_type(name: str, value: Any, default: Any) -> None:
-  """Requires the type of the default."""
+def _check_type(name: str, value: Any, default: Any, kind: Any) -> None:
+  """Requires the type of the default; of a tuple's entries, their kind."""
   if isinstance(default, tuple):
+    types, what = {int: ((int,), "integers")}.get(
+      kind, ((int, float), "numbers")
+    )
     require(
-      isinstance(value, tuple) and all(type(v) is int for v in value),
-      name, value, "a tuple of integers",
+      isinstance(value, tuple) and all(type(v) in types for v in value),
+      name, value, f"a tuple of {what}",
     )  # fmt: skip
   elif type(default) is float:
     require(type(value) in (int, float), name, repr(value), "a number")
@@ -90,8 +93,8 @@ class Checked:
     annotations = get_type_hints(type(self))
     for own in dataclasses.fields(self):  # type: ignore[arg-type]
       name, value = own.name, getattr(self, own.name)
-      _check_type(name, value, own.default)
       choices = get_args(annotations[name])
+      _check_type(name, value, own.default, choices[0] if choices else None)
       if choices and all(isinstance(choice, str) for choice in choices):
         expected = "one of " + ", ".join(choices)
         require(value in choices, name, repr(value), expected)

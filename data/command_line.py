@@ -173,6 +173,7 @@ def run(
   argv = list(sys.argv if argv is None else argv)
   flag_values = flags.FlagValues()
   define_flags(flag_values)
+  files.open_output()
   try:
     if asked := asked_for(argv):
       print(text(asked, doc or "", flag_values, [_GROUP]))

@@ -7,6 +7,7 @@ import logging
 import os
 import pathlib
 import re
+import stat
 from collections.abc import Sequence
 from typing import Any, BinaryIO, NamedTuple
 
@@ -120,6 +121,12 @@ def load_or_generate(
   require(seed >= 0, "seed", seed, "at least 0")
   digits = load_digits(mnist, reading)
   path = None
+  if cache_dir is not None:
+    try:
+      cache_dir = files.own_folder(cache_dir)
+    except OSError as error:
+      logging.warning("images are not kept (%s): going on without", error)
+      cache_dir = None
   if cache_dir is not None:
     key = repr((_VERSION, spec, sizes, seed, digits.digest))
     name = hashlib.sha256(key.encode()).hexdigest()[:32]
@@ -320,7 +327,10 @@ def _read_cache(path: pathlib.Path, digit_source: str) -> Dataset | None:
   """Returns the data set of a cache file, or None if it is of no use."""
   try:
     with open(path, "rb") as file:
-      size = os.fstat(file.fileno()).st_size - _DIGEST_BYTES
+      status = os.fstat(file.fileno())
+      if not files.is_ours(status):
+        raise DataError("other users can write to it")
+      size = status.st_size - _DIGEST_BYTES
       digest = _digest(file, size)
       if size < 0 or digest != file.read():
         raise DataError("its SHA-256 is not the recorded one")
@@ -346,6 +356,7 @@ def _read_cache(path: pathlib.Path, digit_source: str) -> Dataset | None:
 def _write_cache(path: pathlib.Path, dataset: Dataset) -> None:
   try:
     with files.replacing(path) as file:
+      os.fchmod(file.fileno(), stat.S_IRUSR | stat.S_IWUSR)
       np.savez(file, **to_arrays(dataset))
       file.write(_digest(file, file.seek(0, os.SEEK_END)))
   except OSError as error:

@@ -1,13 +1,13 @@
 """Checkpoints: saved whole or not at all, verified before they are used.
 
 A checkpoint is a folder `iteration-NNNNNNNNN` with TensorFlow's files,
-`clock.json`, how long training took up to there, and `manifest.json`, the
-SHA-256 of each. The folder gets its name by a rename once everything in it is
-on disk.
+`clock.json`, how long training took up to there, `run.json`, the identity of
+the run and its configuration, and `manifest.json`, the SHA-256 of each. The
+folder gets its name by a rename once everything in it is on disk.
 """
 
+import dataclasses
 import hashlib
-import json
 import pathlib
 import re
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from air.config import AIRConfig
 from air.errors import CheckpointError, DivergedError
 from air.model import AIRModel
 from air.storage import files
@@ -23,13 +24,24 @@ from air.training import Trainer
 _NAME = re.compile(r"iteration-(\d{9})")
 _PREFIX = "state"
 _CLOCK = "clock.json"
+_RUN = "run.json"
 _MANIFEST = "manifest.json"
+# What of a configuration the model alone depends on.
+_OF_MODEL = ("model", "prior")
 # Another OSError may pass, and the checkpoint be good.
 _NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
+class _DamagedError(CheckpointError):
+  """Not all of it is there as it was saved; the one before it may be good."""
+
+
 def save(
-  folder: pathlib.Path, trainer: Trainer, keep: int = 3, seconds: float = 0.0
+  folder: pathlib.Path,
+  trainer: Trainer,
+  keep: int = 3,
+  seconds: float = 0.0,
+  run_id: str = "",
 ) -> pathlib.Path:
   """Saves the state of training.
 
@@ -38,6 +50,7 @@ def save(
     trainer: to be saved.
     keep: how many checkpoints to keep; older ones are removed.
     seconds: that training took up to here.
+    run_id: of the run; empty: of none.
 
   Returns:
     The checkpoint's folder.
@@ -61,6 +74,8 @@ def save(
     with files.tensorflow_errors(path):
       tf.train.Checkpoint(trainer=trainer).write(str(temporary / _PREFIX))
     files.write_json(temporary / _CLOCK, {"seconds": seconds})
+    identity = {"id": run_id, "air": dataclasses.asdict(trainer.config)}
+    files.write_json(temporary / _RUN, identity)
     sums = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
     files.write_json(temporary / _MANIFEST, sums)
   # Newer ones were passed over as damaged when the run went on from an older.
@@ -73,10 +88,15 @@ def save(
 
 
 def find(folder: pathlib.Path) -> list[pathlib.Path]:
-  """Returns the checkpoints in the folder, the newest first."""
+  """Returns the checkpoints in the folder, the newest first.
+
+  Links to folders are some too; files of such a name are none.
+  """
   if not folder.is_dir():
     return []
-  found = [p for p in folder.iterdir() if _NAME.fullmatch(p.name)]
+  found = [
+    p for p in folder.iterdir() if _NAME.fullmatch(p.name) and p.is_dir()
+  ]
   return sorted(found, key=lambda p: p.name, reverse=True)
 
 
@@ -99,9 +119,7 @@ def seconds_at(folder: pathlib.Path, iteration: int) -> float:
     Seconds; 0 if it was saved by a version that did not note them.
   """
   path = folder / _name(iteration) / _CLOCK
-  if not path.exists():
-    return 0.0
-  return json.loads(path.read_text(encoding="utf-8"))["seconds"]
+  return files.read_json(path)["seconds"] if path.exists() else 0.0
 
 
 def _name(iteration: int) -> str:
@@ -119,7 +137,7 @@ def verify(path: pathlib.Path) -> None:
     OSError: if it cannot be read, which says nothing of the checkpoint.
   """
   try:
-    sums = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+    sums = files.read_json(path / _MANIFEST)
     present = {p.name for p in path.iterdir()} - {_MANIFEST}
     damaged = sorted(present ^ set(sums))
     damaged += [
@@ -127,36 +145,42 @@ def verify(path: pathlib.Path) -> None:
       for name in sorted(present & set(sums))
       if _sha256(path / name) != sums[name]
     ]
-  except (*_NOT_THERE, ValueError, TypeError) as error:
-    raise CheckpointError(f"checkpoint {path} is incomplete") from error
+  except (*_NOT_THERE, ValueError) as error:
+    raise _DamagedError(f"checkpoint {path} is incomplete") from error
   if damaged or not sums:
-    raise CheckpointError(
+    raise _DamagedError(
       f"checkpoint {path} is damaged: {', '.join(damaged) or 'no files'}"
     )
 
 
-def restore(path: pathlib.Path, target: Trainer | AIRModel) -> None:
+def restore(
+  path: pathlib.Path, target: Trainer | AIRModel, run_id: str = ""
+) -> None:
   """Restores the whole state of training, or of the model alone.
 
   Args:
     path: of a checkpoint.
     target: its variables are overwritten.
+    run_id: of the run that it must be of; empty: of any.
 
   Raises:
-    CheckpointError: if the checkpoint is damaged or of another model.
+    CheckpointError: if the checkpoint is damaged, of another run or model, or
+      of other settings.
     OSError: if it cannot be read.
   """
   verify(path)
-  prefix = str(path / _PREFIX)
-  with files.tensorflow_errors(path):
+  _check_identity(path, target, run_id)
+  status = None
+  with files.tensorflow_errors(path), files.restorable(path) as folder:
+    prefix = str(folder / _PREFIX)
     try:
       if isinstance(target, Trainer):
-        checkpoint = tf.train.Checkpoint(trainer=target)
-        checkpoint.read(prefix).assert_consumed()
+        status = tf.train.Checkpoint(trainer=target).read(prefix)
+        status.assert_consumed()
       else:
         part = tf.train.Checkpoint(trainer=tf.train.Checkpoint(model=target))
-        status = part.read(prefix).assert_existing_objects_matched()
-        status.expect_partial()
+        status = part.read(prefix)
+        status.assert_existing_objects_matched()
     except (
       AssertionError,
       ValueError,
@@ -164,37 +188,83 @@ def restore(path: pathlib.Path, target: Trainer | AIRModel) -> None:
       tf.errors.NotFoundError,
     ) as error:
       raise CheckpointError(f"checkpoint {path} is of another model") from error
+    finally:
+      if status is not None:  # else TensorFlow logs each value left over
+        status.expect_partial()
+
+
+def _check_identity(
+  path: pathlib.Path, target: Trainer | AIRModel, run_id: str
+) -> None:
+  """Checks whose checkpoint it is, if a version saved it that noted that."""
+  try:
+    found = files.read_json(path / _RUN)
+    saved_id, saved = found["id"], AIRConfig.from_dict(found["air"])
+  except FileNotFoundError:
+    return
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
+    raise CheckpointError(
+      f"checkpoint {path} is of another version: {error}"
+    ) from error
+  if run_id and saved_id != run_id:
+    raise CheckpointError(
+      f"checkpoint {path} is of another run; expected those of this one alone"
+    )
+  parts = [field.name for field in dataclasses.fields(AIRConfig)]
+  for part in parts if isinstance(target, Trainer) else _OF_MODEL:
+    before, now = getattr(saved, part), getattr(target.config, part)
+    changed = [
+      f"{field.name}={getattr(now, field.name)}"
+      f" (was {getattr(before, field.name)})"
+      for field in dataclasses.fields(before)
+      if getattr(before, field.name) != getattr(now, field.name)
+    ]
+    if changed:
+      raise CheckpointError(
+        f"checkpoint {path} is of another model, with other settings than"
+        f" {', '.join(changed)}"
+      )
 
 
 def restore_newest(
   folder: pathlib.Path,
   target: Trainer | AIRModel,
   warn: Callable[[str], None],
+  run_id: str = "",
 ) -> int | None:
   """Restores the newest checkpoint that is whole.
+
+  Another process may be training: what it removes meanwhile it has replaced.
 
   Args:
     folder: of the checkpoints.
     target: its variables are overwritten.
     warn: called with a message about each damaged checkpoint passed over.
+    run_id: see `restore`.
 
   Returns:
     Its iteration; None if there is no checkpoint at all.
 
   Raises:
-    CheckpointError: if there are checkpoints but none of them is good.
+    CheckpointError: if there are checkpoints but none of them is good, or if
+      one is of another run or model: it is not passed over, for training would
+      in the end remove it.
     OSError: if one cannot be read; an older one is not taken then.
   """
-  found = find(folder)
-  for path in found:
-    try:
-      restore(path, target)
-    except CheckpointError as error:
-      warn(f"{error}; trying the one before it")
-    else:
-      return iteration_of(path)
-  if found:
-    raise CheckpointError(f"none of the checkpoints in {folder} is good")
+  while found := find(folder):
+    for path in found:
+      try:
+        restore(path, target, run_id)
+      except (CheckpointError, OSError) as error:
+        if not path.exists():
+          continue
+        if not isinstance(error, _DamagedError):
+          raise
+        warn(f"{error}; trying the one before it")
+      else:
+        return iteration_of(path)
+    if find(folder) == found:
+      raise CheckpointError(f"none of the checkpoints in {folder} is good")
   return None
 
 

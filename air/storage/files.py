@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: write, then rename."""
+"""Files: written whole or not at all, read within bounds."""
 
 import contextlib
 import errno
@@ -6,9 +6,10 @@ import json
 import os
 import pathlib
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 from etils import epy
 
@@ -17,6 +18,11 @@ with epy.lazy_imports():
 
 # What the name of a file that is not complete begins with.
 PARTIAL = ".partial-"
+_MAX_TEXT_BYTES = 1 << 28
+# In the name of a checkpoint TensorFlow takes them for those of a pattern.
+_OF_PATTERNS = frozenset("*?[\\")
+# Some file systems cannot: what they hold is as safe as they make it.
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP)
 
 
 @contextlib.contextmanager
@@ -72,7 +78,7 @@ def new_folder(
       for written in (*temporary.rglob("*"), temporary):
         _sync(written)
       temporary.chmod(0o777 & ~_umask())
-      if replace and path.exists():
+      if replace and os.path.lexists(path):
         remove_folder(path)
       os.rename(temporary, path)
       _sync(path.parent)
@@ -123,11 +129,37 @@ def tensorflow_errors(path: pathlib.Path) -> Iterator[None]:
     raise OSError(number, message, str(path)) from error
 
 
+def is_pattern(path: pathlib.Path) -> bool:
+  """Returns whether TensorFlow cannot restore what it saved at a path."""
+  return not _OF_PATTERNS.isdisjoint(str(path))
+
+
+@contextlib.contextmanager
+def restorable(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields a name of a folder under which TensorFlow can restore what it holds.
+
+  It looks for a checkpoint by a pattern, though it saves it by name.
+
+  Args:
+    folder: with TensorFlow's files.
+  """
+  if not is_pattern(folder):
+    yield folder
+    return
+  with tempfile.TemporaryDirectory() as plain:
+    link = pathlib.Path(plain, "link")
+    link.symlink_to(folder.absolute())
+    yield link
+
+
 def _sync(path: pathlib.Path) -> None:
   """Brings a file's contents, or the names in a folder, to disk."""
   handle = os.open(path, os.O_RDONLY)
   try:
     os.fsync(handle)
+  except OSError as error:
+    if error.errno not in _CANNOT_SYNC:
+      raise
   finally:
     os.close(handle)
 
@@ -139,10 +171,7 @@ def remove_partial(folder: pathlib.Path) -> None:
     folder: that no other process writes to.
   """
   for path in folder.rglob(f"{PARTIAL}*"):
-    if path.is_dir():
-      shutil.rmtree(path)
-    else:
-      path.unlink()
+    _remove(path)
 
 
 def remove_folder(path: pathlib.Path) -> None:
@@ -152,12 +181,19 @@ def remove_folder(path: pathlib.Path) -> None:
   name, see `remove_partial`.
 
   Args:
-    path: of the folder.
+    path: of the folder; of a link only the link goes.
   """
   doomed = path.with_name(f"{PARTIAL}{path.name}")
-  shutil.rmtree(doomed, ignore_errors=True)
+  _remove(doomed)
   os.rename(path, doomed)
-  shutil.rmtree(doomed)
+  _remove(doomed)
+
+
+def _remove(path: pathlib.Path) -> None:
+  if path.is_dir() and not path.is_symlink():
+    shutil.rmtree(path)
+  else:
+    path.unlink(missing_ok=True)
 
 
 def _umask() -> int:
@@ -175,3 +211,70 @@ def write_text(path: pathlib.Path, text: str) -> None:
 def write_json(path: pathlib.Path, value: Any) -> None:
   """Writes a JSON file, indented."""
   write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def open_regular(path: pathlib.Path) -> BinaryIO:
+  """Opens a file for reading; of a pipe nobody writes to, that would wait.
+
+  Args:
+    path: of the file.
+
+  Raises:
+    OSError: if it cannot be opened, or is a folder, a pipe or a device.
+  """
+  handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+  mode = os.fstat(handle).st_mode
+  if not stat.S_ISREG(mode):
+    os.close(handle)
+    number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+    raise OSError(number, "it is no regular file", str(path))
+  return open(handle, "rb")
+
+
+def read_text(path: pathlib.Path, errors: str = "strict") -> str:
+  """Returns the text of a regular file of bounded size.
+
+  Args:
+    path: of the file.
+    errors: what becomes of bytes that are not UTF-8, see `bytes.decode`.
+
+  Raises:
+    OSError: if it cannot be read.
+    ValueError: if it is too large, or not UTF-8.
+  """
+  with open_regular(path) as file:
+    content = file.read(_MAX_TEXT_BYTES + 1)
+  if len(content) > _MAX_TEXT_BYTES:
+    raise ValueError(f"it is larger than {_MAX_TEXT_BYTES >> 20} MiB")
+  return content.decode("utf-8", errors)
+
+
+def parse_json(text: str) -> dict[str, Any]:
+  """Returns the object that JSON says.
+
+  Args:
+    text: of JSON.
+
+  Raises:
+    ValueError: if it is no JSON, nested too deeply, or no object.
+  """
+  try:
+    value = json.loads(text)
+  except RecursionError as error:
+    raise ValueError("it is nested too deeply") from error
+  if not isinstance(value, dict):
+    raise ValueError(f"it is {type(value).__name__}, expected an object")
+  return value
+
+
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+  """Returns the object in a file of JSON.
+
+  Args:
+    path: of the file.
+
+  Raises:
+    OSError: if it cannot be read.
+    ValueError: if it is damaged, see `read_text` and `parse_json`.
+  """
+  return parse_json(read_text(path))

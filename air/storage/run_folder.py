@@ -8,7 +8,6 @@ surprise.json  what images are compared with, see air/surprise.py
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import pathlib
 from typing import Any
@@ -62,14 +61,15 @@ def read_config(folder: pathlib.Path) -> tuple[AIRConfig, dict[str, Any]]:
   """
   path = folder / _CONFIG
   try:
-    others = json.loads(path.read_text(encoding="utf-8"))
+    others = files.read_json(path)
   except OSError as error:
     raise RunError(
-      f"run_dir is {folder}, expected the folder of a run, with {_CONFIG}"
+      f"run_dir is {folder}, expected the folder of a run, with {_CONFIG}:"
+      f" {error.strerror}"
     ) from error
   except ValueError as error:
     raise RunError(f"{path} is damaged: {error}") from error
-  if not isinstance(others, dict) or others.pop("format", None) != _FORMAT:
+  if others.pop("format", None) != _FORMAT:
     raise RunError(
       f"{path} is of another version, expected one with format {_FORMAT}"
     )
@@ -85,7 +85,7 @@ def damaged(folder: pathlib.Path, error: Exception) -> RunError:
 
 
 def restore_model(
-  folder: pathlib.Path, config: AIRConfig
+  folder: pathlib.Path, config: AIRConfig, run_id: str
 ) -> tuple[model_lib.AIRModel, int]:
   """Returns the model of the newest good checkpoint, and its iteration.
 
@@ -94,6 +94,7 @@ def restore_model(
   Args:
     folder: of the run.
     config: of its model.
+    run_id: of the run, see `checkpoints.restore_newest`.
 
   Raises:
     RunError: if there is no checkpoint yet.
@@ -101,7 +102,7 @@ def restore_model(
   """
   model = model_lib.AIRModel(config)
   iteration = checkpoints_lib.restore_newest(
-    checkpoints(folder), model, logging.warning
+    checkpoints(folder), model, logging.warning, run_id
   )
   if iteration is None:
     raise RunError(f"run_dir is {folder}, which has no checkpoint yet")
@@ -141,7 +142,7 @@ def read_reference(
     which training ended, or the file is damaged.
   """
   try:
-    values = json.loads((folder / REFERENCE).read_text(encoding="utf-8"))
+    values = files.read_json(folder / REFERENCE)
     if values["iteration"] != iteration:
       return None
     scores = surprise.Scores(
@@ -152,6 +153,6 @@ def read_reference(
       shapes != {(scores.norm.size,)} or not np.isfinite(np.stack(scores)).all()
     ):
       return None
-  except (OSError, ValueError, TypeError, KeyError, RecursionError):
+  except (OSError, ValueError, TypeError, KeyError):
     return None
   return scores

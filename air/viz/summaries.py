@@ -10,12 +10,14 @@ and `diagnostics`.
 """
 
 import contextlib
+import itertools
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf import message
 from tensorboard.backend.event_processing import event_file_loader
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalar
@@ -205,6 +207,8 @@ def read_scalars(
 
   A file is read up to where it is cut off or damaged. Where a writer started
   again from an earlier iteration, what it wrote is taken, as in TensorBoard.
+  Files come in the order of their iterations: their names tell the clocks of
+  machines, one of which may be ahead.
 
   Args:
     path: of an event file, or of a folder with some.
@@ -214,17 +218,25 @@ def read_scalars(
     For each tag that occurs, iteration to value.
   """
   wanted = set(tags)
+  points = [
+    [
+      (event.step, value)
+      for event in _events(file)
+      for value in event.summary.value
+      if value.tag in wanted
+    ]
+    for file in _event_files(path)
+  ]
+  points = [found for found in points if found]
+  points.sort(key=lambda found: min(step for step, _ in found))
   scalars: dict[str, dict[int, float]] = {}
-  for event in _events(path):
-    for value in event.summary.value:
-      if value.tag not in wanted:
-        continue
-      array = tensor_util.make_ndarray(value.tensor)
-      if array.size == 1:
-        series = scalars.setdefault(value.tag, {})
-        while series and next(reversed(series)) >= event.step:
-          series.popitem()
-        series[event.step] = float(array.item())
+  for step, value in itertools.chain.from_iterable(points):
+    array = tensor_util.make_ndarray(value.tensor)
+    if array.size == 1:
+      series = scalars.setdefault(value.tag, {})
+      while series and next(reversed(series)) >= step:
+        series.popitem()
+      series[step] = float(array.item())
   return scalars
 
 
@@ -232,25 +244,32 @@ def has_hparams(run_dir: pathlib.Path) -> bool:
   """Returns whether a run's event files hold what `hparams` writes."""
   return any(
     value.tag == hparams_metadata.SESSION_START_INFO_TAG
-    for event in _events(run_dir)
+    for file in _event_files(run_dir)
+    for event in _events(file)
     for value in event.summary.value
   )
 
 
+def _event_files(path: pathlib.Path) -> list[pathlib.Path]:
+  """Returns an event file, or all in a folder, by name."""
+  found = sorted(path.glob(EVENT_FILES)) if path.is_dir() else [path]
+  return [file for file in found if file.is_file()]
+
+
 def _events(path: pathlib.Path) -> Iterator[Any]:
-  """Returns the events of a file, or of all event files in a folder.
+  """Yields the events of a file up to its end, or to where it is damaged.
 
   Args:
-    path: of the file or the folder.
+    path: of the file.
 
   Raises:
-    OSError: if a file cannot be read.
+    OSError: if it cannot be read.
   """
-  found = sorted(path.glob(EVENT_FILES)) if path.is_dir() else [path]
-  for file in found:
-    if file.is_file():
-      with files.tensorflow_errors(file):
-        yield from event_file_loader.EventFileLoader(str(file)).Load()
+  with (
+    files.tensorflow_errors(path),
+    contextlib.suppress(message.DecodeError),  # a record, but no event
+  ):
+    yield from event_file_loader.EventFileLoader(str(path)).Load()
 
 
 def schedule_scalars(trainer: Trainer) -> dict[str, float]:
@@ -282,7 +301,7 @@ def drop_after(run_dir: pathlib.Path, iteration: int) -> None:
   Raises:
     OSError: if a file cannot be read or written.
   """
-  for path in sorted(run_dir.glob(EVENT_FILES)):
+  for path in _event_files(run_dir):
     records, whole = read_records(path)
     kept = [
       record
@@ -317,8 +336,10 @@ def read_records(path: pathlib.Path) -> tuple[list[bytes], bool]:
   with files.tensorflow_errors(path):
     while True:
       try:
-        found.append(next(records))
+        record = next(records)
+        tf.compat.v1.Event.FromString(record)
       except StopIteration:
         return found, True
-      except tf.errors.DataLossError:
+      except (tf.errors.DataLossError, message.DecodeError):
         return found, False
+      found.append(record)

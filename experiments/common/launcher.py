@@ -20,7 +20,7 @@ from air.errors import (
   RunError,
 )
 from data import command_line
-from data.files import flush_output
+from data.files import flush_output, open_output
 from data.mnist import DataError
 
 # Groups of flags: a binary's own, and those of the configuration, of which
@@ -74,8 +74,11 @@ def run(
     shell says it of others; 2 after bad input, or 1 if memory is short or a
     disk is full, read-only or broken, which is reported in one line on stderr.
   """
+  open_output()
   logging.basicConfig(format="%(message)s")
-  signal.signal(signal.SIGTERM, _exit)
+  for number in (signal.SIGTERM, signal.SIGHUP):
+    if signal.getsignal(number) == signal.SIG_DFL:  # not under nohup
+      signal.signal(number, _exit)
   argv = list(sys.argv if argv is None else argv)
   flag_values = flags.FlagValues()
   define_flags(flag_values)

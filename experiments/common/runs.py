@@ -1,7 +1,8 @@
 """A run: its folder, and what lies in it.
 
-config.json         the configuration, all that changes the run's numbers, and
-                    the machine that it was last trained on
+config.json         the configuration, all that changes the run's numbers, the
+                    run's identity, whether a checkpoint was ever saved, and the
+                    machine that it was last trained on
 flags.txt           a flagfile that repeats the run
 checkpoints/        see air/storage/checkpoints.py
 events.out.tfevents.*  TensorBoard
@@ -58,6 +59,10 @@ class Run:
       otherwise.
     digit_source: where the digits came from.
     data_digest: SHA-256 of all images and counts.
+    id: tells its checkpoints from those of others; empty: of none, or a run
+      older than this.
+    saved: whether it ever had a checkpoint; None: not known.
+    machine: that it was last trained on; None: not known.
   """
 
   folder: pathlib.Path
@@ -66,6 +71,9 @@ class Run:
   jit_compile: bool
   digit_source: str
   data_digest: str
+  id: str = ""
+  saved: bool | None = None
+  machine: dict[str, Any] | None = None
 
   @property
   def checkpoints(self) -> pathlib.Path:
@@ -114,13 +122,13 @@ class Run:
     """Returns the evaluations during training, without damaged lines."""
     if not self.metrics.exists():
       return []
-    text = self.metrics.read_text(encoding="utf-8", errors="replace")
+    text = files.read_text(self.metrics, errors="replace")
     read = map(_read_object, text.splitlines())
-    return [evaluation for evaluation in read if _is_whole(evaluation)]
+    return [evaluation for evaluation in read if is_evaluation(evaluation)]
 
   def read_evaluation(self) -> dict[str, Any]:
     """Returns that of the end; empty: there is none, or it is damaged."""
-    return _read_file(self.evaluation)
+    return _read_evaluation(self.evaluation)
 
   def write_metrics(self, evaluations: list[dict[str, Any]]) -> None:
     """Writes the evaluations during training."""
@@ -150,32 +158,48 @@ class Run:
       *self.folder.glob("evaluation*.json"),
       *self.folder.glob(run_folder.REFERENCE),
     ):
-      if _read_file(path).get("iteration", 0) > iteration:
+      of = _read_object(files.read_text(path, errors="replace"))
+      if isinstance(of.get("iteration"), int) and of["iteration"] > iteration:
         path.unlink()
 
 
-def _is_whole(evaluation: dict[str, Any]) -> bool:
-  """Returns whether an evaluation during training lacks nothing."""
-  accuracies = {"count_accuracy", "count_accuracy_mode"}
-  return evaluation.keys() >= {"iteration", "elbo"} and (
-    evaluation.keys() >= accuracies or evaluation.keys().isdisjoint(accuracies)
+def is_evaluation(value: dict[str, Any]) -> bool:
+  """Returns whether an evaluation has what it is used for, of these types."""
+  accuracies = value.keys() & {"count_accuracy", "count_accuracy_mode"}
+  numbers = [value.get("elbo"), value.get("seconds", 0.0)]
+  numbers += [value[name] for name in accuracies]
+  return (
+    type(value.get("iteration")) is int
+    and all(type(number) in (int, float) for number in numbers)
+    and len(accuracies) in (0, 2)
+    and _is_matrix(value.get("count_confusion", []))
   )
 
 
-def _read_file(path: pathlib.Path) -> dict[str, Any]:
-  """Returns what a file of JSON says; empty: it is not there, or damaged."""
+def _is_matrix(value: Any) -> bool:
+  """Returns whether it is a list of lists of integers, all as long."""
+  rows = value if isinstance(value, list) else [None]
+  return (
+    all(isinstance(row, list) for row in rows)
+    and len({len(row) for row in rows}) < 2
+    and all(type(entry) is int for row in rows for entry in row)
+  )
+
+
+def _read_evaluation(path: pathlib.Path) -> dict[str, Any]:
+  """Returns the evaluation in a file; empty: it is not there, or damaged."""
   if not path.exists():
     return {}
-  return _read_object(path.read_text("utf-8", errors="replace"))
+  value = _read_object(files.read_text(path, errors="replace"))
+  return value if is_evaluation(value) else {}
 
 
 def _read_object(text: str) -> dict[str, Any]:
-  """Returns what JSON says; empty: it is damaged."""
+  """Returns the object that JSON says; empty: it is damaged."""
   try:
-    value = json.loads(text)
+    return files.parse_json(text)
   except ValueError:
     return {}
-  return value if isinstance(value, dict) else {}
 
 
 def load_dataset(
@@ -288,16 +312,29 @@ def load(folder: pathlib.Path) -> Run:
       name: tuple(value) if isinstance(value, list) else value
       for name, value in others["data"].items()
     }
-    return Run(
+    run = Run(
       folder,
       config,
       configuration.DataConfig(**data),
       others["jit_compile"],
       others["digit_source"],
       others["data_digest"],
+      others.get("id", ""),
+      others.get("saved"),
+      others.get("machine"),
     )
   except (KeyError, TypeError, AttributeError) as error:
     raise run_folder.damaged(folder, error) from error
+  kinds = {
+    "jit_compile": bool,
+    **dict.fromkeys(("digit_source", "data_digest", "id"), str),
+    "saved": bool | None,
+    "machine": dict | None,
+  }
+  for name, kind in kinds.items():
+    if not isinstance(getattr(run, name), kind):
+      raise run_folder.damaged(folder, TypeError(name))
+  return run
 
 
 def flags_text(flag_values: flags.FlagValues) -> str:
@@ -305,7 +342,7 @@ def flags_text(flag_values: flags.FlagValues) -> str:
   lines = [
     f"{flag_values[name].serialize()}\n"
     for name in flag_values
-    if name not in ("run_dir", "flagfile", "undefok")
+    if name not in ("run_dir", "restart", "flagfile", "undefok")
   ]
   return "".join(sorted(lines))
 

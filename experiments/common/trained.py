@@ -178,7 +178,7 @@ def model_at(run: runs.Run, path: pathlib.Path | None) -> air.AIRModel:
   """
   model = air.AIRModel(run.air)
   if path is not None:
-    checkpoints.restore(path, model)
+    checkpoints.restore(path, model, run.id)
   return model
 
 
@@ -251,5 +251,5 @@ def load(folder: pathlib.Path, flag_values: flags.FlagValues) -> Trained:
   split = getattr(dataset, flag_values.split)
   if flag_values.num_images:
     split = split.first(flag_values.num_images)
-  model, iteration = run_folder.restore_model(run.folder, run.air)
+  model, iteration = run_folder.restore_model(run.folder, run.air, run.id)
   return Trained(run, model, iteration, split)

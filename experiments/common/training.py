@@ -44,11 +44,13 @@ def run(flag_values: flags.FlagValues) -> int:
     DivergedError: if a term of the loss has become NaN or infinite.
   """
   folder = runs.folder_of(flag_values)
-  opening.check_usable(folder)
+  restarts = flag_values.restart and runs.exists(folder)
+  if not restarts:
+    opening.check_usable(folder)
   configuration.check_without_images(flag_values)
   data = configuration.data_config(flag_values)
   source = None
-  is_new = not runs.exists(folder)
+  is_new = restarts or not runs.exists(folder)
   if is_new:
     configuration.check_steps(flag_values)
   else:
@@ -60,33 +62,38 @@ def run(flag_values: flags.FlagValues) -> int:
   trainer = Trainer(
     run.air, dataset.train.images, jit_compile=flag_values.jit_compile
   )
-  behind = [
-    checkpoints.iteration_of(path) for path in checkpoints.find(run.checkpoints)
-  ]
-  iteration = max(behind, default=0)
+  found = [] if is_new else checkpoints.find(run.checkpoints)
+  iteration = max(map(checkpoints.iteration_of, found), default=0)
   if iteration > flag_values.iterations:
     raise UsageError(
       f"iterations is {flag_values.iterations}, expected at least the"
       f" {iteration} that the run has behind it"
     )
-  with opening.opened(run, flag_values):
+  if restarts:
+    aside = opening.move_aside(folder)
+    print(f"the old run is now in {aside}", file=sys.stderr)
+  with opening.opened(run, flag_values) as opened:
     if flag_values.jit_compile and iteration < flag_values.iterations:
       # Before anything else: it takes the most memory, and what was compiled
       # is only found if as many TensorFlow functions were made before it.
       with Task("compiling the training step", expected=xla_cache.expected()):
         trainer.compile()
       xla_cache.seal()
-    return _train_and_evaluate(run, trainer, dataset, flag_values)
+    return _train_and_evaluate(opened, trainer, dataset, flag_values)
 
 
 def _train_and_evaluate(
-  run: runs.Run,
+  opened: opening.Opened,
   trainer: Trainer,
   dataset: Dataset,
   flag_values: flags.FlagValues,
 ) -> int:
+  run = opened.run
   iteration = checkpoints.restore_newest(
-    run.checkpoints, trainer, lambda message: print(message, file=sys.stderr)
+    run.checkpoints,
+    trainer,
+    lambda message: print(message, file=sys.stderr),
+    run.id,
   )
   if iteration is None:
     run.drop_after(-1)
@@ -98,7 +105,7 @@ def _train_and_evaluate(
   recorder = Recorder(
     run, trainer, dataset, seconds_before, flag_values.hparams
   )
-  status = _train(run, trainer, recorder, flag_values)
+  status = _train(opened, trainer, recorder, flag_values)
   recorder.close()
   if status:
     return status
@@ -111,6 +118,7 @@ def _train_and_evaluate(
     int(trainer.iteration.numpy()),
     run.air.training.seed,
   )
+  opened.check()
   files.write_json(run.evaluation, result)
   print(evaluations.format_table(result))
   print(f"figures:     {run.figures}")
@@ -122,7 +130,7 @@ def _train_and_evaluate(
 
 
 def _train(
-  run: runs.Run,
+  opened: opening.Opened,
   trainer: Trainer,
   recorder: Recorder,
   flag_values: flags.FlagValues,
@@ -130,10 +138,13 @@ def _train(
   """Trains to the last iteration; returns the exit status.
 
   Args:
-    run: to be trained.
+    opened: the folder of the run.
     trainer: at the iteration where the run stands.
     recorder: of the run.
     flag_values: parsed.
+
+  Raises:
+    RunError: if the folder is no longer there.
   """
   last = flag_values.iterations
   cadences = (
@@ -144,12 +155,7 @@ def _train(
   early = early_evaluations(flag_values.eval_every)
 
   def save() -> None:
-    checkpoints.save(
-      run.checkpoints,
-      trainer,
-      flag_values.keep_checkpoints,
-      recorder.seconds(),
-    )
+    opened.save(trainer, flag_values.keep_checkpoints, recorder.seconds())
 
   iteration = int(trainer.iteration.numpy())
   saved = iteration
@@ -167,11 +173,12 @@ def _train(
       progress.start()
       metrics = trainer.train(count)
       iteration = int(trainer.iteration.numpy())
-      _check_finite(metrics, run, iteration)
+      _check_finite(metrics, opened.run, iteration)
       progress.advance(count)
       evaluates, draws, saves = (
         iteration % cadence == 0 or iteration == last for cadence in cadences
       )
+      opened.check()
       if evaluates or iteration in early:
         recorder.log_speed(progress.speed)
         progress.evaluated(recorder.evaluate(early=not evaluates))

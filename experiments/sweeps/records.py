@@ -64,6 +64,9 @@ def make(
     config: the name of its configuration.
     seed: of the run.
     error: why it did not come to its end; None: it did.
+
+  Raises:
+    UsageError: if its evaluation is damaged.
   """
   flags: list[str] = []
   curve: list[dict[str, Any]] = []
@@ -79,10 +82,11 @@ def make(
     ]
     curve = [e for e in run.read_metrics() if math.isfinite(e["elbo"])]
     if error is None:
-      final = [json.loads(run.evaluation.read_text("utf-8"))]
+      final = [run.read_evaluation()]
+      if not _is_evaluation(final[0]):
+        raise UsageError(f"{run.evaluation} is damaged")
       failure = failure_mode(final[0])
-    config_json = json.loads((folder / "config.json").read_text("utf-8"))
-    machine = config_json.get("machine")
+    machine = run.machine
     failure = "diverged" if run.diverged.exists() else failure
   return {
     "config": config,
@@ -192,19 +196,19 @@ def series(record: Mapping[str, Any], key: str) -> dict[int, float]:
   }
 
 
-def read_json(path: pathlib.Path) -> Any:
-  """Returns what a file beside the records says; {} if it is not there.
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+  """Returns the object that a file beside the records holds; {}: no file.
 
   Args:
     path: of the file.
 
   Raises:
-    UsageError: if it is no JSON.
+    UsageError: if it is no object in JSON.
   """
   if not path.is_file():
     return {}
   try:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return files.read_json(path)
   except ValueError as error:
     raise UsageError(f"results holds {path}, no JSON: {error}") from error
 
@@ -236,12 +240,12 @@ def read_lines(
     UsageError: if a line's content is something else.
   """
   records = []
-  lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+  lines = files.read_text(path, errors="replace").splitlines()
   for number, line in enumerate(lines, start=1):
     try:
-      record = json.loads(line)
+      record = files.parse_json(line)
     except ValueError:
-      record = None
+      record = {}
     if not is_record(record):
       raise UsageError(f"{path}, line {number} is not {expected}")
     records.append(record)
@@ -261,14 +265,20 @@ def _is_record(record: Any) -> bool:
   ):
     return False
   evaluations = record["evaluations"]
-  if not isinstance(evaluations, list) or not all(
-    isinstance(e, dict) and e.keys() >= _KEYS_OF_EVALUATION for e in evaluations
-  ):
+  return isinstance(evaluations, list) and all(map(_is_evaluation, evaluations))
+
+
+def _is_evaluation(value: Any) -> bool:
+  """Returns whether an evaluation has what it is used for."""
+  if not isinstance(value, dict) or not value.keys() >= _KEYS_OF_EVALUATION:
     return False
-  found = end(record)
-  return found is None or (
-    found.keys() >= _KEYS_OF_END
-    and all(isinstance(found[name], _NUMBER) for name in _NUMBERS_OF_END)
+  return (
+    value["split"] != "test"
+    or "count_accuracy" not in value
+    or (
+      value.keys() >= _KEYS_OF_END
+      and all(isinstance(value[name], _NUMBER) for name in _NUMBERS_OF_END)
+    )
   )
 
 
