@@ -193,7 +193,7 @@ class TrainedModel:
 
     Args:
       images: at least one.
-      iwae_samples: samples of the latents per image.
+      iwae_samples: samples of the latents per image, at most 100,000.
       seed: of the samples.
       invert: see `infer`.
       max_value: see `infer`.
@@ -203,7 +203,7 @@ class TrainedModel:
     bounds = self._evaluator.iwae(
       scenes.padded(images),
       self.iteration,
-      inputs.integer("iwae_samples", iwae_samples, lowest=1),
+      inputs.integer("iwae_samples", iwae_samples, 1, inputs.MOST_SAMPLES),
       inputs.integer("seed", seed),
       BATCH_SIZE,
     )
@@ -276,6 +276,9 @@ class TrainedModel:
     Args:
       z_what: `[N, Z]`, at least one, see `Scenes`.
       z_where: `[N, D]`.
+
+    Raises:
+      InputError: also if what they look like is not finite.
     """
     config = self.network.config.model
     what = inputs.latents("z_what", z_what, config.what_size)
@@ -284,7 +287,13 @@ class TrainedModel:
       raise InputError(
         f"z_where has {len(where)} entries, expected the {len(what)} of z_what"
       )
-    return self.network.paint(what[:, None], where[:, None])[:, 0].numpy()
+    painted = self.network.paint(what[:, None], where[:, None])[:, 0].numpy()
+    if not np.isfinite(painted).all():
+      raise InputError(
+        "z_what or z_where is so large that what it looks like is not finite,"
+        " expected latents nearer to 0"
+      )
+    return painted
 
 
 def load(run_dir: str | os.PathLike[str]) -> TrainedModel:

@@ -75,7 +75,7 @@ def _stderr_only_on_failure() -> Iterator[None]:
     os.dup2(held_back.fileno(), 2)
     try:
       yield
-    except BaseException:
+    except Exception:
       held_back.seek(0)
       os.write(stderr, held_back.read())
       raise

@@ -15,7 +15,7 @@ import numpy as np
 from absl import flags
 
 from air.errors import InputError
-from data import files, sheet
+from data import files, interrupt, sheet
 from data.dataset import Dataset, to_arrays
 from data.mnist import DataError, expanded
 from data.multi_mnist import require
@@ -38,6 +38,11 @@ def parse(argv: Sequence[str], flag_values: flags.FlagValues) -> None:
     flags.Error: if a flag cannot be, one that is required is missing, or there
       is something else on the command line.
   """
+  for argument in argv:
+    try:
+      argument.encode()
+    except UnicodeEncodeError:
+      raise flags.Error(f"{argument!a} is not UTF-8, as is expected") from None
   try:
     positional = flag_values(argv)[1:]
   except UnicodeDecodeError as error:
@@ -174,6 +179,7 @@ def run(
   flag_values = flags.FlagValues()
   define_flags(flag_values)
   files.open_output()
+  interrupt.raise_again()
   try:
     if asked := asked_for(argv):
       print(text(asked, doc or "", flag_values, [_GROUP]))
@@ -182,21 +188,23 @@ def run(
     parse(argv, flag_values)
     main(flag_values.flag_values_dict())
     files.flush_output()
+  except KeyboardInterrupt:
+    return 130
   except (InputError, flags.Error) as error:
     message = " ".join(str(error).split())
     if message.split(" ")[0] in flag_values:
       message = f"--{message}"
-    print(f"{name}: {message}", file=sys.stderr)
+    files.note(f"{name}: {message}")
     return 1 if isinstance(error.__cause__, OSError) else 2
   except MemoryError as error:
-    print(f"{name}: out of memory: {error}", file=sys.stderr)
+    files.note(f"{name}: out of memory: {error}")
     return 1
   except OSError as error:  # of the output, and no file
     with contextlib.suppress(OSError):
       files.flush_output()
     if isinstance(error, BrokenPipeError):
       return 128 + signal.SIGPIPE
-    print(f"{name}: {error}", file=sys.stderr)
+    files.note(f"{name}: {error}")
     return 1
   return 0
 

@@ -13,6 +13,10 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 _STALE_SECONDS = 24 * 3600
+# What expands further than any images do is not expanded; but for so many
+# bytes, which do no harm.
+_MOST_EXPANSION = 250
+_HARMLESS = 1 << 28
 
 
 @contextlib.contextmanager
@@ -63,6 +67,12 @@ def open_output() -> None:
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
 
 
+def note(message: str) -> None:
+  """Writes a line to stderr; its terminal may be closed, or its disk full."""
+  with contextlib.suppress(OSError):
+    print(message, file=sys.stderr, flush=True)
+
+
 def flush_output() -> None:
   """Writes what `print` has held back.
 
@@ -82,6 +92,11 @@ def _remove_stale(path: pathlib.Path) -> None:
     with contextlib.suppress(OSError):
       if time.time() - stale.stat().st_mtime > _STALE_SECONDS:
         stale.unlink()
+
+
+def most_expanded(size: int) -> int:
+  """Returns how many bytes so many compressed ones may expand to."""
+  return max(_HARMLESS, _MOST_EXPANSION * size)
 
 
 def is_ours(status: os.stat_result) -> bool:

@@ -210,8 +210,16 @@ def read_array(npz: np.lib.npyio.NpzFile, key: str, name: str) -> np.ndarray:
   """Reads an array of an npz file that goes by `name` in messages.
 
   Raises:
-    DataError: if it is damaged, or holds Python objects.
+    DataError: if it is damaged, expands to far more than it takes in the file,
+      or holds Python objects.
   """
+  member = npz.zip.getinfo(f"{key}.npy")
+  if member.file_size > files.most_expanded(member.compress_size):
+    raise DataError(
+      f"{key} of {name} expands from {member.compress_size:,} to"
+      f" {member.file_size:,} bytes; if that is meant, save it uncompressed"
+      " (np.savez)"
+    )
   try:
     return npz[key]
   except Exception as error:  # a damaged archive fails in many ways
@@ -227,7 +235,7 @@ def _one_line(error: BaseException) -> str:
 
 def _load_auto() -> Digits:
   path = _keras_path()
-  if os.path.exists(path):
+  if os.path.isfile(path):
     try:
       return _of_keras(path, str(path))
     except InputError as error:
@@ -321,11 +329,13 @@ def read_idx(path: pathlib.Path) -> np.ndarray:
     DataError: if it is something else.
   """
   try:
-    content = path.read_bytes()
-    if path.suffix == ".gz":
-      content = gzip.decompress(content)
+    limit = files.most_expanded(path.stat().st_size)
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+      content = file.read(limit + 1)
   except (OSError, EOFError, zlib.error) as error:
     raise DataError(f"{path} cannot be read ({_one_line(error)})") from error
+  if len(content) > limit:
+    raise DataError(f"{path} expands to more than {limit:,} bytes")
   # Two zero bytes, 8 for unsigned bytes, the number of dimensions.
   if len(content) < 4 or content[:3] != b"\x00\x00\x08":
     raise DataError(

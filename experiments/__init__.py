@@ -5,6 +5,10 @@ import time
 # When the process started, but for Python itself, by `time.monotonic`.
 STARTED = time.monotonic()
 
+from data import interrupt  # noqa: E402
+
+interrupt.end_at_once()
+
 import importlib.metadata  # noqa: E402
 import os  # noqa: E402
 

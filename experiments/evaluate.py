@@ -10,7 +10,7 @@ import sys
 from absl import flags
 from etils import epy
 
-from air.storage import files
+from air.storage import files, inputs
 from experiments.common import launcher, runs, trained
 
 with epy.lazy_imports():
@@ -28,6 +28,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     "also the importance-weighted bound with this many samples per image; 0:"
     " without",
     lower_bound=0,
+    upper_bound=inputs.MOST_SAMPLES,
     **options,
   )
   flags.DEFINE_integer(

@@ -17,7 +17,9 @@ from absl import flags
 from etils import epy
 
 import air
+from air.storage import files
 from experiments.common import launcher, trained
+from experiments.common.launcher import UsageError
 from experiments.common.progress import Task
 
 with epy.lazy_imports():
@@ -32,6 +34,11 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def main(flag_values: flags.FlagValues) -> None:
   """Exports the newest good checkpoint, then shows --out."""
+  if files.is_pattern(launcher.expanded("out", flag_values.out).absolute()):
+    raise UsageError(
+      f"out is {flag_values.out}, from where TensorFlow cannot load a model, as"
+      " there is a [ or a backslash in the path; expected another folder"
+    )
   with trained.new_output(flag_values) as out, Task("exporting"):
     model = air.load(flag_values.run_dir)
     export.save(model.network, out, trained.count_probs(flag_values, model))

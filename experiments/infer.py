@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import pathlib
 import sys
 from typing import Any
@@ -50,6 +51,8 @@ with epy.lazy_imports():
 
 _PICTURES = "pictures"
 _SCENES = "scenes.jsonl"
+# Of a name in a folder there are 255, of which a number takes some.
+_MOST_BYTES = 200
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -102,6 +105,15 @@ def _verdict(model: air.TrainedModel, p_value: np.ndarray | None) -> str:
   )
 
 
+def _shortened(stem: str) -> str:
+  """Returns as much of a file's name as fits into that of its picture."""
+  return (
+    os.fsdecode(os.fsencode(stem)[:_MOST_BYTES])
+    .encode("utf-8", "ignore")
+    .decode()
+  )
+
+
 def main(flag_values: flags.FlagValues) -> None:
   """Infers all images, then shows --out."""
   with trained.new_output(flag_values) as out:
@@ -123,7 +135,8 @@ def main(flag_values: flags.FlagValues) -> None:
       Task("inferring and drawing", len(array)) as task,
     ):
       for index, (scenes, i) in enumerate(in_turn):
-        name = f"{_PICTURES}/{index:06d}-{pathlib.Path(names[index]).stem}.png"
+        stem = _shortened(pathlib.Path(names[index]).stem)
+        name = f"{_PICTURES}/{index:06d}-{stem}.png"
         line = {
           **{"index": index, "file": names[index], "picture": name},
           **_line(scenes, i),

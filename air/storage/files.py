@@ -19,8 +19,9 @@ with epy.lazy_imports():
 # What the name of a file that is not complete begins with.
 PARTIAL = ".partial-"
 _MAX_TEXT_BYTES = 1 << 28
-# In the name of a checkpoint TensorFlow takes them for those of a pattern.
-_OF_PATTERNS = frozenset("*?[\\")
+# TensorFlow takes the name of a checkpoint for a pattern; one with * or ? is
+# met by itself.
+_OF_PATTERNS = frozenset("[\\")
 # Some file systems cannot: what they hold is as safe as they make it.
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP)
 
@@ -45,7 +46,7 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     with _naming(path, temporary):
       yield temporary
       _sync(temporary)
-      temporary.chmod(0o666 & ~_umask())
+      temporary.chmod(0o666 & ~umask())
       os.replace(temporary, path)
       _sync(path.parent)
   finally:
@@ -77,7 +78,7 @@ def new_folder(
       yield temporary
       for written in (*temporary.rglob("*"), temporary):
         _sync(written)
-      temporary.chmod(0o777 & ~_umask())
+      temporary.chmod(0o777 & ~umask())
       if replace and os.path.lexists(path):
         remove_folder(path)
       os.rename(temporary, path)
@@ -196,10 +197,11 @@ def _remove(path: pathlib.Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-  umask = os.umask(0)
-  os.umask(umask)
-  return umask
+def umask() -> int:
+  """Returns what this process takes from the mode of new files."""
+  mask = os.umask(0)
+  os.umask(mask)
+  return mask
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

@@ -33,13 +33,20 @@ def images(
   return result
 
 
-def integer(name: str, value: Any, lowest: int = 0) -> int:
-  """Returns an integer in lowest..2^31 - 1.
+# Samples of an importance-weighted bound: more take hours for a batch.
+MOST_SAMPLES = 100_000
+
+
+def integer(
+  name: str, value: Any, lowest: int = 0, highest: int = 2**31 - 1
+) -> int:
+  """Returns an integer in lowest..highest.
 
   Args:
     name: of the argument.
     value: an integer of Python or numpy.
     lowest: that is possible.
+    highest: that is possible.
 
   Raises:
     InputError: if it is not one.
@@ -48,9 +55,10 @@ def integer(name: str, value: Any, lowest: int = 0) -> int:
     number = operator.index(value)
   except TypeError:
     number = lowest - 1
-  if not lowest <= number < 2**31 or isinstance(value, bool):
+  if not lowest <= number <= highest or isinstance(value, bool):
+    limit = "2^31 - 1" if highest == 2**31 - 1 else f"{highest:,}"
     raise InputError(
-      f"{name} is {value!r}, expected an integer in {lowest}..2^31 - 1"
+      f"{name} is {value!r}, expected an integer in {lowest}..{limit}"
     )
   return number
 

@@ -8,6 +8,7 @@ surprise.json  what images are compared with, see air/surprise.py
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import pathlib
 from typing import Any

@@ -243,8 +243,8 @@ def define_training_flags(flag_values: flags.FlagValues) -> None:
     ("training", "keep_checkpoints", 3, "how many checkpoints are kept"),
   ):
     flags.DEFINE_integer(
-      name, default, help_text, lower_bound=1, flag_values=flag_values,
-      module_name=group,
+      name, default, help_text, lower_bound=1, upper_bound=2**31 - 1,
+      flag_values=flag_values, module_name=group,
     )  # fmt: skip
   flags.DEFINE_bool(
     "jit_compile", True, "compile the training step with XLA",

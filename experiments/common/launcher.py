@@ -19,8 +19,8 @@ from air.errors import (
   InputError,
   RunError,
 )
-from data import command_line
-from data.files import flush_output, open_output
+from data import command_line, interrupt
+from data.files import flush_output, note, open_output
 from data.mnist import DataError
 
 # Groups of flags: a binary's own, and those of the configuration, of which
@@ -76,9 +76,10 @@ def run(
   """
   open_output()
   logging.basicConfig(format="%(message)s")
-  for number in (signal.SIGTERM, signal.SIGHUP):
-    if signal.getsignal(number) == signal.SIG_DFL:  # not under nohup
-      signal.signal(number, _exit)
+  interrupt.raise_again()
+  signal.signal(signal.SIGTERM, _exit)
+  if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # not under nohup
+    signal.signal(signal.SIGHUP, _exit)
   argv = list(sys.argv if argv is None else argv)
   flag_values = flags.FlagValues()
   define_flags(flag_values)
@@ -129,7 +130,7 @@ def _say(argv: list[str], message: str) -> None:
   """Prints a message in one line, after the binary's name."""
   binary = os.path.splitext(os.path.basename(argv[0]))[0]
   line = " ".join(message.split())
-  print(f"{binary}: {line}", file=sys.stderr)
+  note(f"{binary}: {line}")
 
 
 def _exit(number: int, frame: object) -> NoReturn:

@@ -27,7 +27,11 @@ _SMOOTHING = 0.2
 
 
 class _Line:
-  """A line on stderr: rewritten on a terminal, elsewhere one now and then."""
+  """A line on stderr: rewritten on a terminal, elsewhere one now and then.
+
+  Work goes on if nobody can read it any more: a terminal is closed, for
+  example, or a disk full.
+  """
 
   def __init__(self, bar_format: str, leave: bool, **options: Any):
     """Shows a terminal's line.
@@ -57,18 +61,21 @@ class _Line:
     """
     if self.is_live:
       self._bar.n = done
-      self._bar.set_description_str(live)
+      with contextlib.suppress(OSError):
+        self._bar.set_description_str(live)
     elif time.monotonic() - self._written >= _SECONDS_BETWEEN_LINES:
       self.write(otherwise)
 
   def write(self, message: str) -> None:
     """Writes a line of its own without disturbing the one that is shown."""
     self._written = time.monotonic()
-    self._bar.write(message, file=sys.stderr)
+    with contextlib.suppress(OSError):
+      self._bar.write(message, file=sys.stderr)
 
   def close(self) -> None:
     """Ends the line."""
-    self._bar.close()
+    with contextlib.suppress(OSError):
+      self._bar.close()
 
 
 class Task:

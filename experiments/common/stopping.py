@@ -1,20 +1,20 @@
 """Stopping in an orderly way when a signal comes."""
 
 import signal
-import sys
 from typing import Any
+
+from data.files import note
 
 
 class StopSignal:
-  """Within it, the first SIGINT or SIGTERM is only remembered.
+  """Within it, the first SIGINT, SIGTERM or SIGHUP is only remembered.
 
-  A second one has its usual effect.
+  A second one has its usual effect. SIGHUP, which comes when a terminal is
+  closed, stays ignored under nohup.
 
   Attributes:
     number: of the signal that came; None: none did.
   """
-
-  _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
   def __init__(self, message: str):
     """Makes it.
@@ -24,10 +24,13 @@ class StopSignal:
     """
     self._message = message
     self.number: int | None = None
-    self._handlers: list[Any] = []
+    self._handlers: dict[signal.Signals, Any] = {}
 
   def __enter__(self) -> "StopSignal":
-    self._handlers = [signal.signal(n, self._receive) for n in self._NUMBERS]
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+      numbers.append(signal.SIGHUP)
+    self._handlers = {n: signal.signal(n, self._receive) for n in numbers}
     return self
 
   def __exit__(self, *_) -> None:
@@ -37,8 +40,8 @@ class StopSignal:
     del frame
     self.number = number
     self._restore()
-    print(self._message, file=sys.stderr)
+    note(self._message)
 
   def _restore(self):
-    for number, handler in zip(self._NUMBERS, self._handlers, strict=True):
+    for number, handler in self._handlers.items():
       signal.signal(number, handler)

@@ -11,6 +11,7 @@ from air.errors import DivergedError
 from air.storage import checkpoints, files, run_folder
 from air.training import StepMetrics, Trainer
 from data.dataset import Dataset
+from data.files import note
 from experiments.common import (
   configuration,
   evaluations,
@@ -71,7 +72,7 @@ def run(flag_values: flags.FlagValues) -> int:
     )
   if restarts:
     aside = opening.move_aside(folder)
-    print(f"the old run is now in {aside}", file=sys.stderr)
+    note(f"the old run is now in {aside}")
   with opening.opened(run, flag_values) as opened:
     if flag_values.jit_compile and iteration < flag_values.iterations:
       # Before anything else: it takes the most memory, and what was compiled
@@ -92,14 +93,14 @@ def _train_and_evaluate(
   iteration = checkpoints.restore_newest(
     run.checkpoints,
     trainer,
-    lambda message: print(message, file=sys.stderr),
+    note,
     run.id,
   )
   if iteration is None:
     run.drop_after(-1)
     seconds_before = 0.0
   else:
-    print(f"going on from iteration {iteration}", file=sys.stderr)
+    note(f"going on from iteration {iteration}")
     run.drop_after(iteration)
     seconds_before = checkpoints.seconds_at(run.checkpoints, iteration)
   recorder = Recorder(
@@ -192,9 +193,8 @@ def _train(
       save()
   progress.close()
   if iteration < last and stop.number is not None:
-    print(
-      f"stopped at iteration {iteration}; the same command goes on from there",
-      file=sys.stderr,
+    note(
+      f"stopped at iteration {iteration}; the same command goes on from there"
     )
     return 128 + stop.number
   return 0

@@ -13,6 +13,7 @@ from typing import Any
 
 from absl import flags
 
+from air.storage import files
 from experiments.common import configuration, launcher, machine, opening
 from experiments.common.launcher import UsageError
 from experiments.common.stopping import StopSignal
@@ -179,13 +180,24 @@ def _ray(flag_values: flags.FlagValues) -> Iterator[Any]:
     host, _, port = address.rpartition(":")
     if host and port.isdecimal():  # Ray itself tries for minutes
       socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
-    ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+    with _for_oneself():
+      ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
   except Exception as error:  # of any class, even of this one
     raise UsageError(f"{problem}: {error}") from error
   try:
     yield ray
   finally:
     ray.shutdown()
+
+
+@contextlib.contextmanager
+def _for_oneself() -> Iterator[None]:
+  """Has what is made in the body, as Ray's token, be read by nobody else."""
+  before = os.umask(0o077)
+  try:
+    yield
+  finally:
+    os.umask(before)
 
 
 def _cpus_per_run(flag_values: flags.FlagValues) -> int:
@@ -234,8 +246,8 @@ def _train(
           run = waiting.pop(0)
           run.submitted()
           command = [*_TRAIN, *run.flags, f"--run_dir={run.folder}"]
-          arguments = (command, os.getcwd(), str(run.log), environment)
-          active[task.remote(*arguments)] = run
+          place = (os.getcwd(), str(run.log), environment, files.umask())
+          active[task.remote(command, *place)] = run
       elif not cancelled:
         cancelled = True
         for ref in active:

@@ -21,7 +21,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 def run(
-  command: Sequence[str], folder: str, log: str, environment: Mapping[str, str]
+  command: Sequence[str],
+  folder: str,
+  log: str,
+  environment: Mapping[str, str],
+  umask: int,
 ) -> int:
   """Runs a process to its end.
 
@@ -34,6 +38,7 @@ def run(
     folder: that it runs in.
     log: the file to which what it prints is added.
     environment: what is added to the worker's.
+    umask: of the process; Ray's own lets nobody else read a file.
 
   Returns:
     Its exit status: 0 or 2.
@@ -44,6 +49,7 @@ def run(
   # A sweep that was started in the background ignores interrupts, and so would
   # its workers, which could then not be cancelled.
   signal.signal(signal.SIGINT, signal.default_int_handler)
+  os.umask(umask)
   with open(log, "a", encoding="utf-8") as output:
     print(
       f"== {time.ctime()}, {socket.gethostname()}: {shlex.join(command)}",

@@ -4,6 +4,8 @@ The functions behind them have tests of their own with more cases, for example
 inputs_test.py, images_test.py and dataset_test.py.
 """
 
+import json
+import os
 import pickle
 import shutil
 import subprocess
@@ -110,6 +112,18 @@ def bad_files(tmp_path_factory, tiny_run, tiny_data):
     assert other != text
     (folder / name).mkdir()
     (folder / name / "config.json").write_text(other)
+  (folder / "deep").mkdir()
+  (folder / "deep" / "config.json").write_text('{"a":' + 100_000 * "[")
+  (folder / "pipe").mkdir()
+  os.mkfifo(folder / "pipe" / "config.json")
+  data = json.loads(text)["data"]
+  for name, value in (
+    ("data", 3), ("canvas_size", "large"), ("counts", [0, "1"]),
+    ("num_images", None), ("overlap", "no"), ("data_seed", 10**400),
+  ):  # fmt: skip
+    (folder / f"wrong_{name}").mkdir()
+    config = {**json.loads(text), "data": {**data, name: value}}
+    (folder / f"wrong_{name}" / "config.json").write_text(json.dumps(config))
   shutil.copy(folder / "corrupt.png", folder / "picture.flags")
   (folder / "full").mkdir()
   (folder / "full" / "thesis.tex").write_text("42")
@@ -139,6 +153,45 @@ CASES = {
   "train: run_dir holds something else": (
     "--run_dir=BAD/full TINY",
     "--run_dir is BAD/full, which exists and holds no run; expected a run's",
+  ),
+  **{
+    f"{binary}: run with a wrong {name}": (
+      f"--run_dir=BAD/wrong_{name} {rest}",
+      f"--{name} is ",
+    )
+    for binary, rest in (("train", "TINY"), ("evaluate", ""))
+    for name in (
+      *("data", "canvas_size", "counts", "num_images", "overlap"),
+      "data_seed",
+    )
+  },
+  "train: config.json is a pipe": (
+    "--run_dir=BAD/pipe TINY",
+    "no regular file",
+  ),
+  "train: config.json is deep": (
+    "--run_dir=BAD/deep TINY",
+    "nested too deeply",
+  ),
+  "train: data_seed of 400 digits": (
+    f"--run_dir=NEW TINY --data_seed={10**400}",
+    "--data_seed is 1000",
+  ),
+  "train: iterations of 400 digits": (
+    f"--run_dir=NEW TINY --iterations={10**400}",
+    "--iterations",
+  ),
+  "train: run_dir is not UTF-8": (
+    "--run_dir=NEW\udcff TINY",
+    "NEW\\udcff' is not UTF-8",
+  ),
+  "evaluate: absurd iwae_samples": (
+    "--run_dir=RUN --iwae_samples=1000000000",
+    "--iwae_samples",
+  ),
+  "export: TensorFlow could not load it": (
+    "--run_dir=RUN --out=NEW[1]",
+    "--out is NEW[1], from where TensorFlow cannot load a model",
   ),
   "train: run of another version": (
     "--run_dir=BAD/other_version TINY",
@@ -828,6 +881,7 @@ API = {
   "images of log_prob": lambda model: model.log_prob(-IMAGES, 1),
   "images of Python objects": lambda model: model.infer([None]),
   "iwae_samples": lambda model: model.log_prob(IMAGES, 0),
+  "iwae_samples absurd": lambda model: model.log_prob(IMAGES, 10**9),
   "seed of infer": lambda model: model.infer(IMAGES, -1),
   "seed of log_prob": lambda model: model.log_prob(IMAGES, 1, 0.5),
   "seed of sample": lambda model: model.sample(1, "a"),
@@ -838,6 +892,9 @@ API = {
   "z_what": lambda model: model.paint(np.ones([2, 5]), np.ones([2, 4])),
   "z_what of no object": lambda model: model.paint(
     np.ones([0, 4]), np.ones([0, 4])
+  ),
+  "z_what or z_where too large": lambda model: model.paint(
+    np.full([2, 4], 3e38), np.full([2, 4], 3e38)
   ),
   "z_where": lambda model: model.paint(np.ones([2, 4]), np.ones([3, 4])),
 }
@@ -863,7 +920,9 @@ def test_methods(name, model):
     ("other_fields", air.ConfigError, "model of another version"),
     ("impossible", air.ConfigError, "num_steps is -2, expected at least 1"),
     ("damaged", air.RunError, "config.json is damaged"),
-    ("list", air.RunError, "config.json is of another version"),
+    ("list", air.RunError, "config.json is damaged: it is list, expected an"),
+    ("deep", air.RunError, "config.json is damaged: it is nested too deeply"),
+    ("pipe", air.RunError, "config.json: it is no regular file"),
     ("no_air", air.RunError, "config.json is damaged"),
     ("number_for_air", air.RunError, "config.json is damaged"),
     ("nothing_in_air", air.ConfigError, "of another version"),

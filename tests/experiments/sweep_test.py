@@ -348,11 +348,38 @@ def test_the_live_table():
   ]
 
 
+def test_nobody_else_reads_what_ray_starts_with(monkeypatch, tmp_path):
+  """A token lets who reads it run code."""
+  made = tmp_path / "token"
+  monkeypatch.setattr(ray, "init", lambda **_: made.touch())
+  monkeypatch.setattr(ray, "shutdown", lambda: None)
+  flag_values = flags.FlagValues()
+  runner.define_sweep_flags(flag_values)
+  flag_values(["sweep", "--seeds=0", f"--out={tmp_path}"])
+  before = os.umask(0o022)
+  try:
+    with runner._ray(flag_values):
+      assert os.umask(0o022) == 0o022
+  finally:
+    os.umask(before)
+  assert made.stat().st_mode & 0o077 == 0
+
+
 class TestWorker:
   def run(self, tmp_path, code):
     log = str(tmp_path / "log")
     command = [sys.executable, "-c", code]
-    return worker.run(command, str(tmp_path), log, {"ADDED": "added"})
+    return worker.run(command, str(tmp_path), log, {"ADDED": "added"}, 0o22)
+
+  def test_files_are_those_of_the_sweeps_user(self, tmp_path):
+    """Ray's workers have its umask, which lets nobody else read them."""
+    before = os.umask(0o077)
+    try:
+      self.run(tmp_path, "open('made', 'w')")
+    finally:
+      os.umask(before)
+    for name in ("made", "log"):
+      assert (tmp_path / name).stat().st_mode & 0o777 == 0o644
 
   @pytest.mark.parametrize("status", [0, 2])
   def test_says_how_the_process_ended(self, tmp_path, status):
@@ -407,7 +434,7 @@ class TestWorker:
     )
     return (
       f"import runpy; run = runpy.run_path({worker.__file__!r})['run']\n"
-      f"run([{sys.executable!r}, '-c', {code!r}], '.', {str(log)!r}, {{}})"
+      f"run([{sys.executable!r}, '-c', {code!r}], '.', {str(log)!r}, {{}}, 18)"
     )
 
   @staticmethod

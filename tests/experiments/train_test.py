@@ -495,13 +495,15 @@ def test_a_run_that_is_not_finite_names_the_term(tmp_path, tiny_flags, capsys):
   assert not checkpoints.find(run_dir / "checkpoints")
 
 
-def test_its_flagfile_repeats_a_run_that_lost_all_checkpoints(
-  undisturbed, tmp_path
-):
+def test_its_flagfile_repeats_a_run_without_checkpoints(undisturbed, tmp_path):
   """As after a kill before the first one: nothing is logged twice."""
   run_dir = tmp_path / "run"
   shutil.copytree(undisturbed, run_dir)
   shutil.rmtree(run_dir / "checkpoints")
+  config = (run_dir / "config.json").read_text()
+  (run_dir / "config.json").write_text(
+    config.replace('"saved": true', '"saved": false')
+  )
   flagfile = run_dir / "flags.txt"
   assert run_train(f"--run_dir={run_dir}", f"--flagfile={flagfile}") == 0
   assert_same_weights(run_dir, undisturbed)

@@ -40,7 +40,12 @@ def program(name="a", content=b"program"):
   return path
 
 
-def test_a_second_process_takes_what_the_first_compiled(cache):
+@pytest.mark.parametrize("name", ["cache", 'a "b\\ [c]'])
+def test_a_second_process_takes_what_the_first_compiled(
+  cache, monkeypatch, name
+):
+  monkeypatch.setenv("XDG_CACHE_HOME", str(cache / name))
+
   def run():
     output = subprocess.run(
       [sys.executable, "-c", _PROGRAM], capture_output=True, text=True
@@ -57,7 +62,7 @@ def test_a_second_process_takes_what_the_first_compiled(cache):
 
 
 def test_only_sealed_programs_are_left_for_tensorflow(monkeypatch):
-  monkeypatch.setenv("TF_XLA_FLAGS", f"-x={xla_cache.folder()}")
+  xla_cache.enable()
   sealed, changed, cut_off, unreadable = (program(name) for name in "abcd")
   xla_cache.seal()
   changed.write_bytes(b"Program")
@@ -75,7 +80,7 @@ def test_only_sealed_programs_are_left_for_tensorflow(monkeypatch):
 
 def test_the_oldest_go(monkeypatch):
   monkeypatch.setattr(xla_cache, "_KEPT", 2)
-  monkeypatch.setenv("TF_XLA_FLAGS", str(xla_cache.folder()))
+  xla_cache.enable()
   paths = [program(name) for name in "abc"]
   for age, path in enumerate(paths):
     os.utime(path, (time.time() - age, time.time() - age))
@@ -123,6 +128,30 @@ def test_what_to_expect_depends_on_what_is_kept(monkeypatch):
   assert xla_cache.expected().startswith(
     "about 3 s if it was compiled before, else 10 s"
   )
+
+
+@pytest.mark.parametrize("what", ["folder", "parent", "program", "checksum"])
+def test_what_others_can_write_is_not_taken(monkeypatch, caplog, what):
+  """TensorFlow would run it."""
+  xla_cache.enable()
+  path = program()
+  xla_cache.seal()
+  monkeypatch.delenv("TF_XLA_FLAGS")
+  checksum = path.with_name(f"{path.name}.sha256")
+  written = {
+    "folder": path.parent,
+    "parent": path.parent.parent,
+    "program": path,
+    "checksum": checksum,
+  }[what]
+  written.chmod(written.stat().st_mode | 0o020)
+  xla_cache.enable()
+  if path == written or checksum == written:
+    assert not path.exists()
+  else:
+    assert "TF_XLA_FLAGS" not in os.environ
+    assert "compiled programs are not kept: [Errno 1] other" in caplog.text
+    assert path.exists()
 
 
 def test_without_room_nothing_is_kept(monkeypatch):
