@@ -122,12 +122,6 @@ def load_or_generate(
   digits = load_digits(mnist, reading)
   path = None
   if cache_dir is not None:
-    try:
-      cache_dir = files.own_folder(cache_dir)
-    except OSError as error:
-      logging.warning("images are not kept (%s): going on without", error)
-      cache_dir = None
-  if cache_dir is not None:
     key = repr((_VERSION, spec, sizes, seed, digits.digest))
     name = hashlib.sha256(key.encode()).hexdigest()[:32]
     path = cache_dir / f"multi_mnist-{name}.npz"
@@ -326,6 +320,9 @@ def _read_split(
 def _read_cache(path: pathlib.Path, digit_source: str) -> Dataset | None:
   """Returns the data set of a cache file, or None if it is of no use."""
   try:
+    if not path.exists():
+      return None
+    files.own_folder(path.parent)
     with open(path, "rb") as file:
       status = os.fstat(file.fileno())
       if not files.is_ours(status):
@@ -355,6 +352,7 @@ def _read_cache(path: pathlib.Path, digit_source: str) -> Dataset | None:
 
 def _write_cache(path: pathlib.Path, dataset: Dataset) -> None:
   try:
+    files.own_folder(path.parent)
     with files.replacing(path) as file:
       os.fchmod(file.fileno(), stat.S_IRUSR | stat.S_IWUSR)
       np.savez(file, **to_arrays(dataset))

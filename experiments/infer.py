@@ -156,7 +156,7 @@ def main(flag_values: flags.FlagValues) -> None:
     print(f"images with {objects}: {num_images}")
   print(f"{flag_values.out}: {_SCENES}, {_PICTURES}/")
   if verdict := _verdict(model, p_value):
-    print(f"infer: {verdict}", file=sys.stderr)
+    note(f"infer: {verdict}")
 
 
 if __name__ == "__main__":

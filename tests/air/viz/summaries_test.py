@@ -463,3 +463,30 @@ def test_read_scalars_where_a_writer_started_again(tmp_path):
   assert len(event_files(tmp_path)) == 2
   read = summaries.read_scalars(tmp_path, ["a", "c"])
   assert read == {"a": {step: step + 0.5 for step in (0, 10, 20, 40, 60)}}
+
+
+def test_read_scalars_where_a_clock_was_ahead(tmp_path):
+  """The names of the files are in the wrong order, not their iterations."""
+  write_steps(tmp_path, [0, 10, 20])
+  [first] = event_files(tmp_path)
+  first.rename(tmp_path / "events.out.tfevents.9999999999.ahead")
+  write_steps(tmp_path, [30, 40])
+  assert event_files(tmp_path)[-1].name.endswith("ahead")
+  read = summaries.read_scalars(tmp_path, ["a"])
+  assert read == {"a": {step: step + 0.5 for step in (0, 10, 20, 30, 40)}}
+
+
+def test_a_record_that_is_no_event_is_damage(tmp_path):
+  write_steps(tmp_path, [0, 10])
+  [path] = event_files(tmp_path)
+  records, whole = summaries.read_records(path)
+  assert whole
+  with tf.io.TFRecordWriter(str(path)) as writer:
+    for record in (*records[:3], b"\xff no event", *records[3:]):
+      writer.write(record)
+  assert summaries.read_records(path) == (records[:3], False)
+  read = summaries.read_scalars(tmp_path, ["a"])
+  assert read == {"a": {0: 0.5}}
+  assert not summaries.has_hparams(tmp_path)
+  summaries.drop_after(tmp_path, 10)
+  assert summaries.read_records(path) == (records[:3], True)

@@ -115,6 +115,27 @@ class TestInfer:
       assert one["p_value"] is not None
 
 
+def test_names_of_pictures_are_shortened(run_dir, user_images, tmp_path):
+  """As a number goes before them; one that is not UTF-8 is read as well."""
+  names_given = ["a" * 250, "b" + "é" * 120, "c\udcff"]
+  for name, image in zip(names_given, user_images, strict=False):
+    Image.fromarray(image).save(tmp_path / "picture.png")
+    (tmp_path / "in").mkdir(exist_ok=True)
+    (tmp_path / "picture.png").rename(tmp_path / "in" / f"{name}.png")
+  out = tmp_path / "out"
+  flags = [f"--run_dir={run_dir}", f"--images={tmp_path / 'in'}"]
+  assert call(infer, *flags, f"--out={out}") == 0
+  assert names(out / "pictures") == [
+    f"000000-{'a' * 200}.png",
+    f"000001-b{'é' * 99}.png",
+    "000002-c.png",
+  ]
+  lines = (out / "scenes.jsonl").read_text().splitlines()
+  assert [json.loads(line)["file"] for line in lines] == [
+    str(tmp_path / "in" / f"{name}.png") for name in names_given
+  ]
+
+
 class TestOut:
   def test_an_empty_folder_behind_a_link(self, run_dir, tmp_path):
     (tmp_path / "out").mkdir()
