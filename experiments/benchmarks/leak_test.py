@@ -11,6 +11,7 @@ exit status is 1. Some growth is due: a run keeps its evaluations.
 The flags of experiments.train apply, except --iterations.
 """
 
+import contextlib
 import pathlib
 import shlex
 import subprocess
@@ -22,7 +23,7 @@ from absl import flags
 from etils import epy
 
 from air.storage import files
-from experiments.common import configuration, launcher, machine, runs
+from experiments.common import configuration, launcher, machine
 from experiments.common.launcher import UsageError
 from experiments.common.progress import Task
 
@@ -39,6 +40,7 @@ _TINY = {
   "eval_every": 1, "figure_every": 1, "checkpoint_every": 10,
 }  # fmt: skip
 _SECONDS_BETWEEN_LOOKS = 1.0
+_KEPT = 100  # looks, or a few more, of which there are numbers and a curve
 _TITLES = {
   "memory": "resident memory, MiB",
   "threads": "threads",
@@ -109,10 +111,9 @@ def watch(
         if metrics.exists():
           evaluations = metrics.read_bytes().count(b"\n")
           task.doing = f"training, {evaluations} evaluations"
-          try:
-            looks[evaluations] = _look(process.pid)
-          except (OSError, KeyError):  # it has just ended
-            continue
+          if evaluations not in looks:  # later it may be about to end
+            with contextlib.suppress(OSError, KeyError):  # or have ended
+              looks[evaluations] = _look(process.pid)
         time.sleep(_SECONDS_BETWEEN_LOOKS)
     finally:
       process.kill()
@@ -177,6 +178,7 @@ def main(flag_values: flags.FlagValues) -> int:
   if kib > flag_values.most_growth:
     leaks.append(f"memory, by {kib:.1f} KiB per evaluation")
   print(f"leaks: {', '.join(leaks) or 'none'}")
+  kept = list(looks)[:: max(1, len(looks) // _KEPT)]
   if "json" in outputs:
     files.write_json(
       outputs["json"],
@@ -184,15 +186,15 @@ def main(flag_values: flags.FlagValues) -> int:
         "command": shlex.join(
           ["python", "-m", "experiments.train", "--run_dir=...", *settings]
         ),
-        "machine": runs.load(out).machine or machine.describe(),
+        "machine": machine.describe(),
         "growth_per_evaluation": grown,
-        "evaluations": list(looks),
-        **{name: [look[name] for look in looks.values()] for name in _TITLES},
+        "evaluations": kept,
+        **{name: [round(looks[n][name], 1) for n in kept] for name in _TITLES},
       },
     )
   if "figure" in outputs:
     panels = {
-      title: {"run": {n: look[name] for n, look in looks.items()}}
+      title: {"run": {n: looks[n][name] for n in kept}}
       for name, title in _TITLES.items()
     }
     labels = dict.fromkeys(panels, "evaluations")
