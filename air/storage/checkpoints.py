@@ -270,7 +270,7 @@ def restore_newest(
 
 def _sha256(path: pathlib.Path) -> str:
   digest = hashlib.sha256()
-  with open(path, "rb") as file:
+  with files.open_regular(path) as file:
     while block := file.read(1 << 20):
       digest.update(block)
   return digest.hexdigest()
