@@ -36,6 +36,7 @@ from etils import epy
 
 import air
 from air.storage import inputs, run_folder
+from data.files import note
 from experiments.common import (
   configuration,
   images,

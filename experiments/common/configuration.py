@@ -185,11 +185,7 @@ def define_reading_flags(flag_values: flags.FlagValues) -> None:
   names = [own.name for own in dataclasses.fields(Reading)]
   _define(
     flag_values,
-    (
-      ("run", own, kind)
-      for _, own, kind in _fields()
-      if own.name in names
-    ),
+    (("run", own, kind) for _, own, kind in _fields() if own.name in names),
   )
 
 
