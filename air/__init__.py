@@ -11,12 +11,20 @@ with epy.lazy_api_imports(globals()):
   from air.api import TrainedModel, load
   from air.cell import AIRCell
   from air.config import AIRConfig, ModelConfig, PriorConfig, TrainingConfig
-  from air.errors import CheckpointError, ConfigError, InputError, RunError
+  from air.errors import (
+    CheckpointError,
+    ConfigError,
+    DivergedError,
+    InputError,
+    RunError,
+  )
+  from air.fitting import fit
   from air.model import AIRModel
   from air.outputs import AIROutput
   from air.prior import NumStepsDistribution
   from air.scenes import Scenes
   from air.surprise import Surprise
+  from air.viz.figures import plot
 
 __version__ = "0.1.0"
 
@@ -27,6 +35,7 @@ __all__ = [
   "AIROutput",
   "CheckpointError",
   "ConfigError",
+  "DivergedError",
   "InputError",
   "ModelConfig",
   "NumStepsDistribution",
@@ -36,5 +45,7 @@ __all__ = [
   "Surprise",
   "TrainedModel",
   "TrainingConfig",
+  "fit",
   "load",
+  "plot",
 ]

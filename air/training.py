@@ -48,6 +48,17 @@ class StepMetrics(NamedTuple):
   learning_signal: tf.Tensor
   signal_variance: tf.Tensor
 
+  def not_finite(self) -> list[str]:
+    """Returns what is not finite, in words, of metrics as numbers."""
+    broken = [
+      f"{name} is {value}"
+      for name, value in self._asdict().items()
+      if not math.isfinite(value)
+    ]
+    # The loss is the sum of its terms; one of them says more.
+    terms = [text for text in broken if not text.startswith("loss ")]
+    return terms or broken
+
 
 @functools.lru_cache(maxsize=2)
 def _epoch_order(seed: int, epoch: int, num_images: int) -> np.ndarray:

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from air import policy, transformer
 from air.outputs import AIROutput
+from air.scenes import Scenes
 from air.storage import files
 from air.viz import style
 
@@ -112,6 +113,61 @@ def progress(
   return figure
 
 
+def plot(
+  scenes: Scenes, images: np.ndarray | None = None, num_images: int = 8
+) -> Image.Image:
+  """Returns a picture of scenes, a column for each, which notebooks show.
+
+      >>> scenes = model.infer(images)
+      >>> picture = air.plot(scenes, images)
+      >>> picture.save("scenes.png")
+
+  From above: the images, if they are given, with a box around each object; the
+  canvas, which is the scene as the model paints it; and each of its objects.
+  The colours of boxes and frames are those of the steps.
+
+  Args:
+    scenes: of `TrainedModel.infer` or `sample`.
+    images: `[N, H, W]` uint8, or floats in [0, 1], that they are of.
+    num_images: draw the first so many, or all if there are fewer.
+  """
+  num_images = min(num_images, len(scenes.count))
+  num_steps = int(scenes.count[:num_images].max())
+  rows = {"image": images} if images is not None else {}
+  rows["canvas"] = scenes.canvas
+  width = min(style.WIDTH, 0.7 + num_images)
+  side = (width - 0.7) / num_images
+  height, length = scenes.canvas.shape[-2:]
+  figure = style.figure(
+    (len(rows) + num_steps) * (side * height / length + 0.03) + 0.25, width
+  )
+  axes = figure.subplots(len(rows) + num_steps, num_images, squeeze=False)
+  for i in range(num_images):
+    for axis, pixels in zip(axes[:, i], rows.values(), strict=False):
+      _show(axis, _as_floats(pixels[i]))
+    for step in range(num_steps):
+      axis = axes[len(rows) + step, i]
+      if step < scenes.count[i]:
+        _draw_box(axes[0, i], scenes.boxes[i, step], step)
+        _show(axis, scenes.objects[i, step])
+        axis.spines[:].set(color=style.step_colour(step), linewidth=1.5)
+      else:
+        axis.set_axis_off()
+    axes[0, i].set_title(f"n = {scenes.count[i]}", **_TITLE)
+  labels = [*rows, *(f"object {step + 1}" for step in range(num_steps))]
+  for axis, label in zip(axes[:, 0], labels, strict=True):
+    axis.axison = True
+    axis.set_ylabel(label, size=style.TEXT_SIZE)
+    if not axis.images:
+      axis.spines[:].set_visible(False)
+      axis.set(xticks=[], yticks=[])
+  return Image.fromarray(rendered(figure))
+
+
+def _as_floats(pixels: np.ndarray) -> np.ndarray:
+  return pixels / 255 if pixels.dtype == np.uint8 else pixels
+
+
 def stages(outputs: Mapping[str, AIROutput], num_images: int) -> Figure:
   """What the model does with the same images at several stages of a run.
 
@@ -157,9 +213,15 @@ def _show(axis: Axes, image: np.ndarray) -> None:
 
 def _draw_window(axis: Axes, output: AIROutput, step: int, image: int) -> None:
   """Draws the window of a step in its colour."""
-  y0, x0, y1, x1 = transformer.boxes(
+  box = transformer.boxes(
     output.steps.window[step, image], output.images.shape[1:]
   ).numpy()
+  _draw_box(axis, box, step)
+
+
+def _draw_box(axis: Axes, box: np.ndarray, step: int) -> None:
+  """Draws a box (y0, x0, y1, x1), in pixels, in the colour of a step."""
+  y0, x0, y1, x1 = box
   axis.add_patch(
     patches.Rectangle(
       (x0, y0),

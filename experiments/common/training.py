@@ -1,6 +1,5 @@
 """A run from its start to its end: what happens at which iteration."""
 
-import math
 import sys
 from collections.abc import Iterable
 
@@ -247,17 +246,10 @@ def _check_finite(metrics: StepMetrics, run: runs.Run, iteration: int) -> None:
     run: that they are of.
     iteration: that they end at.
   """
-  broken = [
-    f"{name} is {value}"
-    for name, value in metrics._asdict().items()
-    if not math.isfinite(value)
-  ]
-  if broken:
-    # The loss is the sum of its terms; one of them says more.
-    terms = [text for text in broken if not text.startswith("loss ")]
+  if broken := metrics.not_finite():
     kept = [str(path) for path in checkpoints.find(run.checkpoints)]
     raise DivergedError(
-      f"the run stopped, for {', '.join(terms or broken)} at iteration"
+      f"the run stopped, for {', '.join(broken)} at iteration"
       f" {iteration}; its last good checkpoint is {[*kept, 'none'][0]}; try a"
       " lower --learning_rate"
     )
