@@ -15,6 +15,11 @@ from data import placement
 from data.mnist import DataError, DigitSet
 
 _DIGIT_SIDE = 28
+PLACEMENTS = ("apart", "observations")
+# Of the recipe `observations`: a digit's side is 28 over a normal number.
+_SCALE_MEAN, _SCALE_STD = 1.3, 0.1
+_OBSERVATIONS_SIDE = 40  # pixels, of the smallest canvas with room to move
+_MAX_TRIES = 1000
 _MAX_SIDE = 1 << 15  # pixels
 MAX_COUNT = 100
 MAX_IMAGES = 2**31 - 1
@@ -34,6 +39,11 @@ class MultiMNISTSpec:
     overlap: whether the digits' bounding boxes may overlap.
     single_on_diagonal: whether a digit alone in its image lies on the diagonal,
       as the blog's code has it (one random number for both coordinates).
+    placement: "apart", as above; or "observations", the recipe of the package
+      of this name, on whose images Pyro, genjax, SuPAIR and others report: a
+      digit's frame, not cropped, has a side of 28 / s pixels, rounded down, for
+      s ~ N(1.3, .1^2), and lies anywhere. An image is drawn anew, but for its
+      count, while ink adds up to more than 255.
     num_images: how many to make.
 
   Raises:
@@ -46,6 +56,7 @@ class MultiMNISTSpec:
   digit_size: tuple[int, ...] = (28,)
   overlap: bool = False
   single_on_diagonal: bool = False
+  placement: str = "apart"
   num_images: int = 60_000
 
   def __post_init__(self):
@@ -95,6 +106,28 @@ class MultiMNISTSpec:
       self.digit_size,
       f"no more than {largest}, where not a pixel fits on the canvas",
     )
+    require(
+      self.placement in PLACEMENTS,
+      "placement",
+      f'"{self.placement}"',
+      " or ".join(PLACEMENTS),
+    )
+    if self.placement == "observations":
+      default = type(self)()
+      for name in ("digit_size", "overlap", "single_on_diagonal"):
+        value = getattr(self, name)
+        require(
+          value == getattr(default, name),
+          name,
+          value,
+          f"{getattr(default, name)} with placement observations",
+        )
+      require(
+        min(self.canvas_size) >= _OBSERVATIONS_SIDE,
+        "canvas_size",
+        self.canvas_size,
+        f"sides of at least {_OBSERVATIONS_SIDE} with placement observations",
+      )
     require(
       _all_ints([self.num_images], 1, MAX_IMAGES),
       "num_images",
@@ -149,9 +182,10 @@ def generate(
   Raises:
     DataError: if the digits drawn do not fit on the canvas.
   """
+  if spec.placement == "observations":
+    return _generate_observations(spec, digits, rng)
   num_images, max_count = spec.num_images, max(spec.counts)
-  probs = np.asarray(spec.count_probs or np.ones(len(spec.counts)), float)
-  counts = rng.choice(spec.counts, num_images, p=probs / probs.sum())
+  counts = _draw_counts(spec, rng)
   slots = (num_images, max_count)
   indices = rng.integers(len(digits.images), size=slots)
   sides = rng.integers(spec.digit_size[0], spec.digit_size[-1] + 1, size=slots)
@@ -185,6 +219,52 @@ def generate(
     labels=np.where(used, digits.labels.astype(np.int32)[indices], -1),
     boxes=boxes.astype(np.int32),
   )
+
+
+def _draw_counts(spec: MultiMNISTSpec, rng: np.random.Generator) -> np.ndarray:
+  probs = np.asarray(spec.count_probs or np.ones(len(spec.counts)), float)
+  return rng.choice(spec.counts, spec.num_images, p=probs / probs.sum())
+
+
+def _generate_observations(
+  spec: MultiMNISTSpec, digits: DigitSet, rng: np.random.Generator
+) -> MultiMNIST:
+  """Draws images by the recipe `observations`, see `MultiMNISTSpec`."""
+  slots = (spec.num_images, max(spec.counts))
+  made = MultiMNIST(
+    images=np.zeros((spec.num_images, *spec.canvas_size), np.uint8),
+    counts=_draw_counts(spec, rng).astype(np.int32),
+    labels=np.full(slots, -1, np.int32),
+    boxes=np.zeros((*slots, 4), np.int32),
+  )
+  for i, count in enumerate(made.counts.tolist()):
+    for _ in range(_MAX_TRIES):
+      canvas = np.zeros(spec.canvas_size, np.int32)
+      for k in range(count):
+        index = rng.integers(len(digits.images))
+        made.labels[i, k] = digits.labels[index]
+        made.boxes[i, k] = _add_frame(canvas, digits.images[index], rng)
+      if canvas.max() <= 255:
+        break
+    else:
+      raise DataError(
+        f"counts is {spec.counts}, expected numbers of digits that find places"
+        f" on {spec.canvas_size} pixels"
+      )
+    made.images[i] = canvas
+  return made
+
+
+def _add_frame(
+  canvas: np.ndarray, digit: np.ndarray, rng: np.random.Generator
+) -> tuple[int, ...]:
+  """Adds a digit to a canvas `[H, W]`; returns its ink's box."""
+  side = int(_DIGIT_SIDE / rng.normal(_SCALE_MEAN, _SCALE_STD))
+  y, x = (int(rng.integers(length - side)) for length in canvas.shape)
+  frame = Image.fromarray(digit).resize((side, side), Image.Resampling.BILINEAR)
+  canvas[y : y + side, x : x + side] += np.asarray(frame)
+  x0, y0, x1, y1 = frame.getbbox() or (0, 0, 0, 0)
+  return y + y0, x + x0, y + y1, x + x1
 
 
 def _all_ints(values: Iterable[Any], low: int, high: float = math.inf) -> bool:

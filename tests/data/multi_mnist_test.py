@@ -314,3 +314,61 @@ def test_boxes_of_many_digits_do_not_overlap():
   for index in range(300):
     for a, b in itertools.combinations(_boxes(made, index), 2):
       assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+
+
+def test_observations_recipe():
+  """Sides of 28 over N(1.3, .1^2), anywhere, drawn anew where ink overlaps."""
+  full = _rectangles((28, 28), values=[200])
+  made = _generate(full, placement="observations", num_images=3000)
+  _assert_uniform(np.bincount(made.counts))
+  sides = made.boxes[..., 2:] - made.boxes[..., :2]
+  one = made.counts == 1
+  assert (sides[..., 0] == sides[..., 1]).all()
+  # As rounded down, of scales within a few deviations.
+  scales = np.random.default_rng(1).normal(1.3, 0.1, 100_000)
+  expected = np.bincount((28 / scales).astype(int), minlength=40) / 100_000
+  found = np.bincount(sides[one, 0, 0], minlength=40) / one.sum()
+  np.testing.assert_allclose(found, expected, atol=0.04)
+  # Of two digits of 200, which would add up to 400, none overlap.
+  for index in np.flatnonzero(made.counts == 2):
+    a, b = _boxes(made, index)
+    assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+  assert set(np.unique(made.images)) == {0, 200}
+  # Alone, it lies uniformly over its room, but for the last position.
+  corner = made.boxes[one, 0, :2] / (50 - sides[one, 0])
+  assert corner.max() < 1
+  np.testing.assert_allclose(corner.mean(0), 0.5 * 28 / 29, atol=0.04)
+  _assert_uniform(np.histogram(corner, 4, (0, 1))[0])
+
+
+def test_observations_digits_overlap_where_their_ink_does_not_exceed_white():
+  faint = _rectangles((28, 28), values=[100])
+  made = _generate(
+    faint, placement="observations", counts=(2, 3), num_images=400
+  )
+  brightest = made.images.max((1, 2))
+  assert set(brightest.tolist()) == {100, 200}
+  assert (brightest[made.counts == 3] == 200).mean() > 0.8
+
+
+@pytest.mark.parametrize(
+  "fields",
+  [
+    {"digit_size": (20,)},
+    {"overlap": True},
+    {"single_on_diagonal": True},
+    {"canvas_size": (50, 39)},
+  ],
+)
+def test_observations_recipe_fixes_the_rest(fields):
+  [name] = fields
+  with pytest.raises(DataError, match=rf"^{name} is .* placement observations"):
+    MultiMNISTSpec(placement="observations", **fields)
+  with pytest.raises(DataError, match=r"^placement is .*, expected apart or"):
+    MultiMNISTSpec(placement="elsewhere")
+
+
+def test_too_many_observations_digits_are_refused():
+  bright = _rectangles((28, 28), values=[255])
+  with pytest.raises(DataError, match=r"^counts is \(9,\)"):
+    _generate(bright, placement="observations", counts=(9,), num_images=1)
