@@ -109,6 +109,16 @@ class ModelConfig(Checked):
   output_std: float = field(
     0.3, "standard deviation of a pixel given the canvas (post)", DEVIATION
   )
+  train_output_std: bool = field(
+    False, "output_std is where it starts, and is trained", before=False
+  )
+  background_model: Literal["none", "constant", "network"] = field(
+    "none",
+    "what objects are painted on: none, black (post); constant, an image that"
+    " is trained; network, what a small decoder makes of z_bg ~ N(0, 1), which"
+    " an encoder infers from the image",
+    before="none",
+  )
 
   @property
   def where_size(self) -> int:

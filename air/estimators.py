@@ -37,14 +37,14 @@ class Context(NamedTuple):
     baseline: `[B]`, the predicted reconstruction error of each image; zeros
       for an estimator without a baseline.
     num_samples: K; B is K times the number of images, sample by sample.
-    config: of the model and its training.
+    output_std: the standard deviation of a pixel given the canvas, `[]`.
   """
 
   terms: ElboTerms
   output: AIROutput
   baseline: tf.Tensor
   num_samples: int
-  config: config_lib.AIRConfig
+  output_std: float | tf.Tensor
 
 
 class Objective(NamedTuple):
@@ -185,16 +185,14 @@ def relaxed(context: Context) -> Objective:
   two Concrete distributions; and its canvas weighs an object by y_i alone, up
   to where the sum of 1 - y_i passes a threshold.
   """
-  output, config = context.output, context.config
+  output = context.output
   u = output.presence_noise
   distance = output.presence_logits - tf.math.log(u / (1.0 - u))  # [B, T]
   log_presence = tf.math.log_sigmoid(distance / RELAXATION_TEMPERATURE)
   weights = tf.exp(tf.math.cumsum(log_presence, axis=-1))  # [B, T]
   objects = output.canvases[1:] - output.canvases[:-1]  # [T, B, H, W]
-  canvas = tf.einsum("bt,tbhw->bhw", weights, objects)
-  error = -likelihood.log_likelihood(
-    output.images, canvas, config.model.output_std
-  )
+  canvas = output.canvases[0] + tf.einsum("bt,tbhw->bhw", weights, objects)
+  error = -likelihood.log_likelihood(output.images, canvas, context.output_std)
   return _objective(context.terms, error)
 
 

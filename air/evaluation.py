@@ -36,6 +36,7 @@ class ImageMetrics(NamedTuple):
     kl_what: sum_i q(n>=i|z) KL(z_what_i).
     kl_where: sum_i q(n>=i|z) KL(z_where_i) to the final prior.
     kl_where_annealed: the same to the annealed prior.
+    kl_background: KL(q(z_bg|x) || p(z_bg)); zero without z_bg.
     windows: `[N, T, 4]`, where each step looked, (sx, tx, sy, ty).
     reinforce_loss: of the score function with the sampled n, mean over the
       image's batch; zero without a baseline.
@@ -52,6 +53,7 @@ class ImageMetrics(NamedTuple):
   kl_what: np.ndarray
   kl_where: np.ndarray
   kl_where_annealed: np.ndarray
+  kl_background: np.ndarray
   windows: np.ndarray
   reinforce_loss: np.ndarray
   baseline_loss: np.ndarray
@@ -128,6 +130,7 @@ class Evaluator:
       kl_what=terms.expected_kl_what(),
       kl_where=terms.expected_kl_where(),
       kl_where_annealed=annealed.expected_kl_where(),
+      kl_background=terms.kl_background,
       windows=tf.transpose(output.steps.window, [1, 0, 2]),
       reinforce_loss=reinforce_loss,
       baseline_loss=baseline_loss,
@@ -229,6 +232,8 @@ def summarize(
       "kl_where",
     )
   }
+  if image_metrics.kl_background.any():
+    means["kl_background"] = float(np.mean(image_metrics.kl_background))
   summary: dict[str, Any] = {"num_images": len(image_metrics.elbo), **means}
   summary["mean_num_steps"] = float(np.mean(image_metrics.num_steps))
   if counts is None:

@@ -7,9 +7,8 @@ import tensorflow as tf
 import tree
 from tensorflow_probability import distributions as tfd
 
-from air import cell as cell_lib
-from air import config as config_lib
 from air import (
+  background,
   estimators,
   likelihood,
   modules,
@@ -18,6 +17,8 @@ from air import (
   prior,
   transformer,
 )
+from air import cell as cell_lib
+from air import config as config_lib
 from air.outputs import AIROutput, ElboTerms
 
 
@@ -81,6 +82,14 @@ class AIRModel(snt.Module):
       model_config.decoder_init_scale,
       name="decoder",
     )
+    self.background = background.Background(
+      model_config, w_init, name="background"
+    )
+    self._log_output_std: tf.Variable | None = None
+    if model_config.train_output_std:
+      self._log_output_std = tf.Variable(
+        math.log(model_config.output_std), name="log_output_std"
+      )
     self.baseline: modules.ScalarHead | None = None
     if self._estimator.baseline_features is not None:
       self.baseline = modules.ScalarHead(
@@ -118,6 +127,7 @@ class AIRModel(snt.Module):
       batch_size,
       model_config.where_size,
       model_config.what_size,
+      background.latent_size(model_config),
     )
 
   def zero_noise(self, batch_size: int) -> noise.Noise:
@@ -128,7 +138,15 @@ class AIRModel(snt.Module):
       batch_size,
       model_config.where_size,
       model_config.what_size,
+      background.latent_size(model_config),
     )
+
+  @property
+  def output_std(self) -> float | tf.Tensor:
+    """The standard deviation of a pixel given the canvas, `[]`."""
+    if self._log_output_std is None:
+      return self.config.model.output_std
+    return tf.exp(self._log_output_std)
 
   def __call__(
     self,
@@ -147,11 +165,15 @@ class AIRModel(snt.Module):
     Returns:
       The latents, canvases and the posterior of the number of steps.
     """
-    steps = self._unroll(images, step_noise)
+    behind = self.background(images, step_noise.background[0])
+    foreground = images
+    if self.config.model.background_model != "none":
+      foreground -= behind.canvas
+    steps = self._unroll(foreground, step_noise)
     glimpses = self._decode(steps.what)  # [T, B, h, w]
     # One step after the other: under XLA faster than all at once.
     objects = self.config.model.canvas_multiplier * glimpses
-    canvases = [tf.zeros_like(images)]
+    canvases = [behind.canvas]
     for step in range(self.config.model.num_steps):
       painted = transformer.paste(
         objects[step], steps.window[step], self.config.model.image_size
@@ -180,6 +202,7 @@ class AIRModel(snt.Module):
       presence_logits=presence_logits,
       presence_noise=presence_noise,
       glimpses=glimpses,
+      background=behind,
       canvases=tf.stack(canvases),
       num_steps=num_steps,
     )
@@ -187,7 +210,12 @@ class AIRModel(snt.Module):
   def _unroll(
     self, images: tf.Tensor, step_noise: noise.Noise
   ) -> cell_lib.CellOutput:
-    """Returns the outputs of the cell, `[T, B, ...]`."""
+    """Returns the outputs of the cell, `[T, B, ...]`.
+
+    Args:
+      images: `[B, H, W]`, without their background.
+      step_noise: see `sample_noise`.
+    """
     state = self.cell.initial_state(images)
     outputs = []
     for step in range(self.config.model.num_steps):
@@ -269,9 +297,7 @@ class AIRModel(snt.Module):
     """Returns log p(x | canvas_n) `[B, T + 1]`, n = 0..T, nats."""
     return tf.stack(
       [
-        likelihood.log_likelihood(
-          output.images, canvas, self.config.model.output_std
-        )
+        likelihood.log_likelihood(output.images, canvas, self.output_std)
         for canvas in tf.unstack(output.canvases)
       ],
       axis=-1,
@@ -311,10 +337,12 @@ class AIRModel(snt.Module):
       kl_num_steps=posterior.kl_to(priors.log_num_steps),
       kl_what=of_steps(q_what.kl_divergence(p_what)),
       kl_where=of_steps(q_where.kl_divergence(priors.where)),
+      kl_background=output.background.kl(),
       log_weights=log_likelihoods
       + priors.log_num_steps
       - log_probs
-      + tf.pad(log_ratios, [[0, 0], [1, 0]]),
+      + tf.pad(log_ratios, [[0, 0], [1, 0]])
+      + output.background.log_ratio()[:, None],
     )
 
   def objective(
@@ -371,7 +399,9 @@ class AIRModel(snt.Module):
     baseline: tf.Tensor,
   ) -> estimators.Objective:
     return self._estimator.objective(
-      estimators.Context(terms, output, baseline, self.num_samples, self.config)
+      estimators.Context(
+        terms, output, baseline, self.num_samples, self.output_std
+      )
     )
 
   def log_importance_weights(

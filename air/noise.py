@@ -21,11 +21,13 @@ class Noise(NamedTuple):
     what: `[T, B, Z]`, standard normal.
     presence: `[T, B]`, uniform on (0, 1); step i is present, given that those
       before it are, where this is below its presence probability.
+    background: `[T, B, K]`, standard normal; the first step's makes z_bg.
   """
 
   where: tf.Tensor
   what: tf.Tensor
   presence: tf.Tensor
+  background: tf.Tensor
 
 
 def fold_in(seed: tf.Tensor, data: tf.Tensor | int) -> tf.Tensor:
@@ -60,6 +62,7 @@ def sample(
   batch_size: int,
   where_size: int,
   what_size: int,
+  background_size: int = 0,
 ) -> Noise:
   """Returns noise for an unroll, a function of the seed, step by step.
 
@@ -69,22 +72,31 @@ def sample(
     batch_size: B.
     where_size: D.
     what_size: Z.
+    background_size: K.
   """
-  where, what, presence = [], [], []
+  where, what, presence, background = [], [], [], []
   for step in range(num_steps):
-    seeds = [fold_in(fold_in(seed, step), kind) for kind in range(3)]
+    seeds = [fold_in(fold_in(seed, step), kind) for kind in range(4)]
     where.append(_normal([batch_size, where_size], seeds[0]))
     what.append(_normal([batch_size, what_size], seeds[1]))
     presence.append(_uniform([batch_size], seeds[2]))
-  return Noise(tf.stack(where), tf.stack(what), tf.stack(presence))
+    background.append(_normal([batch_size, background_size], seeds[3]))
+  return Noise(
+    *(tf.stack(steps) for steps in (where, what, presence, background))
+  )
 
 
 def zeros(
-  num_steps: int, batch_size: int, where_size: int, what_size: int
+  num_steps: int,
+  batch_size: int,
+  where_size: int,
+  what_size: int,
+  background_size: int = 0,
 ) -> Noise:
   """Returns noise under which every Gaussian sample is its location."""
   return Noise(
     where=tf.zeros([num_steps, batch_size, where_size]),
     what=tf.zeros([num_steps, batch_size, what_size]),
     presence=tf.fill([num_steps, batch_size], 0.5),
+    background=tf.zeros([num_steps, batch_size, background_size]),
   )

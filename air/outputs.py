@@ -5,6 +5,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from air import prior
+from air.background import BackgroundOutput
 from air.cell import CellOutput
 
 
@@ -18,8 +19,9 @@ class AIROutput(NamedTuple):
     presence_logits: `[B, T]`, of p_1..p_T, floor included: q(n|z).
     presence_noise: `[B, T]`, uniform on (0, 1), which makes n of them.
     glimpses: `[T, B, h, w]`, the decoded z_what.
-    canvases: `[T + 1, B, H, W]`, the sum of the first n painted objects for
-      n = 0..T.
+    background: what is behind the objects.
+    canvases: `[T + 1, B, H, W]`, the background with the first n painted
+      objects for n = 0..T.
     num_steps: `[B]` int32, a sample of q(n|z).
   """
 
@@ -29,6 +31,7 @@ class AIROutput(NamedTuple):
   presence_logits: tf.Tensor
   presence_noise: tf.Tensor
   glimpses: tf.Tensor
+  background: BackgroundOutput
   canvases: tf.Tensor
   num_steps: tf.Tensor
 
@@ -48,7 +51,9 @@ class ElboTerms(NamedTuple):
     kl_num_steps: `[B]`, KL(q(n|z) || p(n)).
     kl_what: `[B, T]`, KL(q(z_what_i) || p(z_what)) for i = 1..T.
     kl_where: `[B, T]`, the same of z_where.
-    log_weights: `[B, T + 1]`, log p(x, n, z) - log q(n, z|x), n = 0..T.
+    kl_background: `[B]`, KL(q(z_bg) || p(z_bg)); zero without z_bg.
+    log_weights: `[B, T + 1]`, log p(x, n, z) - log q(n, z|x), n = 0..T, where z
+      includes z_bg.
   """
 
   log_likelihoods: tf.Tensor
@@ -58,6 +63,7 @@ class ElboTerms(NamedTuple):
   kl_num_steps: tf.Tensor
   kl_what: tf.Tensor
   kl_where: tf.Tensor
+  kl_background: tf.Tensor
   log_weights: tf.Tensor
 
   def expected_kl_what(self) -> tf.Tensor:
@@ -69,9 +75,12 @@ class ElboTerms(NamedTuple):
     return tf.reduce_sum(self.survival * self.kl_where, axis=-1)
 
   def kl(self) -> tf.Tensor:
-    """Returns `[B]`, the sum of the three KL terms."""
+    """Returns `[B]`, the sum of the KL terms."""
     return (
-      self.kl_num_steps + self.expected_kl_what() + self.expected_kl_where()
+      self.kl_num_steps
+      + self.expected_kl_what()
+      + self.expected_kl_where()
+      + self.kl_background
     )
 
   def expected_reconstruction(self) -> tf.Tensor:

@@ -46,8 +46,9 @@ class Scenes(NamedTuple):
       any squash of samples; `boxes` says what it means.
     presence: `[N, T]` bool, whether the step belongs to the scene.
     objects: `[N, T, H, W]`, what each step paints; 1 is white.
-    canvas: `[N, H, W]`, the sum of the first `count` objects: the mean of
-      p(x|scene).
+    background: `[N, H, W]`, what they are painted on; black by default.
+    canvas: `[N, H, W]`, the background and the first `count` objects: the mean
+      of p(x|scene).
   """
 
   count: np.ndarray  # type: ignore[assignment]  # hides tuple.count
@@ -57,6 +58,7 @@ class Scenes(NamedTuple):
   z_where: np.ndarray
   presence: np.ndarray
   objects: np.ndarray
+  background: np.ndarray
   canvas: np.ndarray
 
   def _repr_png_(self) -> bytes | None:
@@ -105,6 +107,7 @@ def infer(
     posterior.probs(),
     tf.transpose(output.steps.what, [1, 0, 2]),
     tf.transpose(output.steps.where, [1, 0, 2]),
+    output.background.canvas,
   )
 
 
@@ -126,7 +129,7 @@ def sample(
 ) -> Scenes:
   """Returns `BATCH_SIZE` scenes drawn from the generative model, as tensors.
 
-  z_what is drawn from N(0, 1) and z_where from its prior once annealed.
+  z_what and z_bg are drawn from N(0, 1), z_where from its prior once annealed.
 
   Args:
     model: trained.
@@ -148,6 +151,7 @@ def sample(
     tf.repeat(count_probs[None], BATCH_SIZE, axis=0),
     tf.transpose(step_noise.what, [1, 0, 2]),
     tf.transpose(where, [1, 0, 2]),
+    model.background.paint(step_noise.background[0]),
   )
 
 
@@ -174,6 +178,7 @@ def _compose(
   count_probs: tf.Tensor,
   what: tf.Tensor,
   where: tf.Tensor,
+  background: tf.Tensor,
 ) -> Scenes:
   """Returns the scenes that latents mean; batch first, see `Scenes`."""
   config = model.config.model
@@ -187,5 +192,7 @@ def _compose(
     z_where=where,
     presence=presence,
     objects=objects,
-    canvas=tf.einsum("bt,bthw->bhw", tf.cast(presence, tf.float32), objects),
+    background=background,
+    canvas=background
+    + tf.einsum("bt,bthw->bhw", tf.cast(presence, tf.float32), objects),
   )

@@ -31,6 +31,7 @@ class StepMetrics(NamedTuple):
     kl_num_steps: KL(q(n|z) || p(n)).
     kl_what: sum_i q(n>=i|z) KL(z_what_i).
     kl_where: sum_i q(n>=i|z) KL(z_where_i).
+    kl_background: KL(q(z_bg|x) || p(z_bg)); zero without z_bg.
     reinforce_loss: of the score function; zero without one.
     baseline_loss: of the baseline; zero without one.
     learning_signal: the mean of what multiplies the score, not centred; zero
@@ -43,6 +44,7 @@ class StepMetrics(NamedTuple):
   kl_num_steps: tf.Tensor
   kl_what: tf.Tensor
   kl_where: tf.Tensor
+  kl_background: tf.Tensor
   reinforce_loss: tf.Tensor
   baseline_loss: tf.Tensor
   learning_signal: tf.Tensor
@@ -297,6 +299,7 @@ class Trainer(tf.Module):
       kl_num_steps=tf.reduce_mean(terms.kl_num_steps),
       kl_what=tf.reduce_mean(terms.expected_kl_what()),
       kl_where=tf.reduce_mean(terms.expected_kl_where()),
+      kl_background=tf.reduce_mean(terms.kl_background),
       reinforce_loss=objective.reinforce_loss,
       baseline_loss=objective.baseline_loss,
       learning_signal=objective.learning_signal,

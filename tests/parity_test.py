@@ -85,6 +85,7 @@ class Port:
       where=tf.constant(data["noise/where_eps"]),
       what=tf.constant(data["noise/what_eps"]),
       presence=tf.constant(data["noise/presence_uniform"][..., 0]),
+      background=tf.zeros([*data["noise/presence_uniform"].shape[:2], 0]),
     )
     self.iteration = tf.constant(int(data["config/global_step"]), tf.int64)
 

@@ -71,6 +71,8 @@ def evaluation_scalars(
     "kl_what": mean["kl_what"],
     "kl_where": mean["kl_where_annealed"],
   }
+  if "kl_background" in summary:
+    kls["kl_background"] = mean["kl_background"]
   prior_loss = sum(kls.values())
   scalars = {
     "loss": mean["reconstruction"] + prior_loss,

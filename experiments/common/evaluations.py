@@ -8,6 +8,8 @@ from data.dataset import Split
 from experiments.common import runs, wording
 from experiments.common.progress import Task
 
+_KLS = ("kl_num_steps", "kl_what", "kl_where", "kl_background")
+
 
 def evaluate_split(
   run: runs.Run,
@@ -76,8 +78,9 @@ def format_table(result: dict[str, Any]) -> str:
       cells = "".join(f"{cell:>8d}" for cell in row)
       lines.append(f"    {count}{cells}")
   add("ELBO", f"{result['elbo']:.2f} nats")
-  for name in ("reconstruction", "kl_num_steps", "kl_what", "kl_where"):
-    add(f"  {name}", f"{result[name]:.2f}")
+  for name in ("reconstruction", *_KLS):
+    if name in result:
+      add(f"  {name}", f"{result[name]:.2f}")
   if "iwae" in result:
     samples = wording.number_of(result["iwae_samples"], "sample")
     add(f"IWAE bound, {samples}", f"{result['iwae']:.2f} nats")

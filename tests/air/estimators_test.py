@@ -22,6 +22,8 @@ MODELS = {
   "AIR without feedback": NO_FEEDBACK,
   "DAIR with memory": DIFFERENCE,
   "DAIR": {"memory": False, **DIFFERENCE, **NO_FEEDBACK},
+  "AIR with background": {"background_model": "network"},
+  "DAIR with background": {"background_model": "network", **DIFFERENCE},
 }
 
 
@@ -119,8 +121,10 @@ def test_reinforce_averages_to_marginal(scale, image):
   assert unbiasedness_error(model, image) < 1e-4
 
 
-@pytest.mark.parametrize("kind", ["DAIR with memory", "DAIR"])
-def test_reinforce_averages_to_marginal_where_steps_see_the_difference(kind):
+@pytest.mark.parametrize(
+  "kind", ["DAIR with memory", "DAIR", "AIR with background"]
+)
+def test_reinforce_averages_to_marginal_for_other_models(kind):
   model = with_baseline(make_model("reinforce", kind), 2.0)
   assert unbiasedness_error(model, kind=kind) < 1e-4
 
@@ -160,7 +164,7 @@ def bias_over_a_batch(estimator):
     output = model(images, step_noise, 0.2)
     terms = model.elbo_terms(output, model.priors(4000))
     expected = estimators.marginal(
-      estimators.Context(terms, output, tf.zeros([BATCH]), 1, model.config)
+      estimators.Context(terms, output, tf.zeros([BATCH]), 1, model.output_std)
     ).loss
     bias = -expected
     for counts in itertools.product(range(NUM_STEPS + 1), repeat=BATCH):
@@ -220,8 +224,11 @@ def truncated_unroll(model, images, step_noise, where_prior, n):
   Returns:
     log p(x | canvas) minus the KL terms of the n steps, and q(n|z), `[B]`.
   """
+  behind = model.background(images, step_noise.background[0])
+  images = images - behind.canvas
   state = model.cell.initial_state(images)
-  canvas, kl, q_n = np.zeros(images.shape), 0.0, 1.0
+  canvas, q_n = np.zeros(images.shape), 1.0
+  kl = gaussian_kl(behind.loc, behind.scale, 0.0, 1.0)
   for step in range(NUM_STEPS):
     of_step = Noise(*(field[step] for field in step_noise))
     out, state = model.cell(of_step, state)
@@ -469,9 +476,12 @@ def test_the_baseline_sees_image_and_latents_and_no_presence():
   [
     *((estimator, "DAIR") for estimator in estimators.ESTIMATORS),
     ("reinforce", "DAIR with memory"),
+    *(
+      (estimator, "AIR with background") for estimator in estimators.ESTIMATORS
+    ),
   ],
 )
-def test_every_estimator_trains_where_steps_see_the_difference(estimator, kind):
+def test_every_estimator_trains_other_models(estimator, kind):
   model = make_model(estimator, kind, num_samples=2)
   images, _ = make_inputs(model)
   images = tf.tile(images, [2, 1, 1])

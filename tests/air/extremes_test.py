@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tensorflow_probability import distributions as tfd
 
 from air import estimators, likelihood, modules, prior, transformer
-from air.config import AIRConfig, PriorConfig
+from air.config import PriorConfig
 from air.outputs import AIROutput, ElboTerms
 
 _T = 3
@@ -248,6 +248,7 @@ def context(logits, floor, log_likelihoods, kl, baseline, u, num_steps):
     kl_num_steps=posterior.kl_to(log_prior),
     kl_what=kl,
     kl_where=kl,
+    kl_background=tf.zeros([4]),
     log_weights=log_likelihoods + log_prior - posterior.log_probs(),
   )
   output = AIROutput(
@@ -257,10 +258,11 @@ def context(logits, floor, log_likelihoods, kl, baseline, u, num_steps):
     presence_logits=logits,
     presence_noise=u,
     glimpses=None,
+    background=None,
     canvases=tf.reshape(tf.transpose(log_likelihoods), [_T + 1, 4, 1, 1]),
     num_steps=tf.cast(num_steps, tf.int32),
   )
-  return estimators.Context(terms, output, baseline, 2, AIRConfig())
+  return estimators.Context(terms, output, baseline, 2, 0.3)
 
 
 @pytest.mark.parametrize("name", estimators.ESTIMATORS)

@@ -285,13 +285,14 @@ def test_q_of_where_starts_as_in_the_code():
   )
 
 
-def test_the_elbo_is_the_mean_log_importance_weight():
+@pytest.mark.parametrize("background_model", ["none", "network"])
+def test_the_elbo_is_the_mean_log_importance_weight(background_model):
   """E_q(n|z) of the log weights is the ELBO, but for E_q(z) of the KL terms.
 
   Both are averaged over the same noise; what differs is that one has the KL
   terms of z in closed form.
   """
-  model = make_model()
+  model = make_model(background_model=background_model)
   batch = 4_000
   images = tf.fill([batch, 11, 9], 0.2)
   priors = model.final_priors()

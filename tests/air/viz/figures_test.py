@@ -36,6 +36,7 @@ def output():
     presence_logits=rng.normal(size=[num_images, NUM_STEPS]).astype("f"),
     presence_noise=None,
     glimpses=rng.uniform(0.1, 1.0, [*shape, 6, 5]).astype(np.float32),
+    background=None,
     canvases=rng.random([NUM_STEPS + 1, num_images, *IMAGE_SIZE], np.float32),
     num_steps=COUNTS,
   )

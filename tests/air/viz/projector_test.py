@@ -36,6 +36,7 @@ def output():
     presence_logits=None,
     presence_noise=None,
     glimpses=None,
+    background=None,
     canvases=None,
     num_steps=NUM_STEPS,
   )

@@ -125,6 +125,7 @@ def test_evaluate_reads_the_run(
       fixture["noise/where_eps"],
       fixture["noise/what_eps"],
       fixture["noise/presence_uniform"][..., 0],
+      np.zeros([*fixture["noise/presence_uniform"].shape[:2], 0], np.float32),
     ),
     restored.presence_floor(ITERATION),
   )
