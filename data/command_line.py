@@ -4,12 +4,13 @@ And how the binaries that write a data set start and end.
 """
 
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, BinaryIO, get_args
 
 import numpy as np
 from absl import flags
@@ -20,7 +21,7 @@ from data.dataset import Dataset, to_arrays
 from data.mnist import DataError, expanded
 from data.multi_mnist import require
 
-_GROUP = "run"
+GROUP = "run"
 _WIDTH = 80
 _KINDS = {"int": "INTEGER", "float": "NUMBER", "string": "TEXT"}
 _FLAGFILE = "  --flagfile=FILE\n      flags from a file, one on each line"
@@ -182,7 +183,7 @@ def run(
   interrupt.raise_again()
   try:
     if asked := asked_for(argv):
-      print(text(asked, doc or "", flag_values, [_GROUP]))
+      print(text(asked, doc or "", flag_values, [GROUP]))
       files.flush_output()
       return 0
     parse(argv, flag_values)
@@ -218,7 +219,7 @@ def define(
   **options: Any,
 ) -> None:
   """Defines a flag of such a binary; `kind` is one of `flags.DEFINE_*`."""
-  options |= {"flag_values": flag_values, "module_name": _GROUP}
+  options |= {"flag_values": flag_values, "module_name": GROUP}
   kind(name=name, default=default, help=help_text, **options)
 
 
@@ -285,21 +286,69 @@ def _write(flag: str, name: str, write: Callable[[BinaryIO], None]) -> None:
     raise DataError(f'{flag} is "{name}", not writable: {error}') from error
 
 
-def numbers(values: dict[str, Any], name: str, kind: type) -> tuple:
-  """Returns the numbers that a flag holds, separated by commas.
+class _TupleParser(flags.ArgumentParser):
+  """Parses numbers separated by commas."""
+
+  def __init__(self, kind: type):
+    super().__init__()
+    self._kind = kind
+    self.syntactic_help = "numbers separated by commas"
+
+  def parse(self, argument: Any) -> tuple:
+    """See base class."""
+    if isinstance(argument, tuple):
+      return argument
+    try:
+      return tuple(self._kind(a) for a in argument.split(",") if a.strip())
+    except ValueError:
+      raise ValueError(f"expected {self.syntactic_help}") from None
+
+  def flag_type(self) -> str:
+    """See base class."""
+    return f"{self._kind.__name__} list"
+
+
+class _TupleSerializer(flags.ArgumentSerializer):
+  """Writes what `_TupleParser` parses."""
+
+  def serialize(self, value: tuple) -> str:
+    """See base class."""
+    return ",".join(str(v) for v in value)
+
+
+def define_tuple_flag(kind: type, **options: Any) -> None:
+  """Defines a flag of numbers of a kind; options are those of DEFINE_*."""
+  flags.DEFINE(_TupleParser(kind), serializer=_TupleSerializer(), **options)
+
+
+def define_fields(
+  flag_values: flags.FlagValues,
+  fields: Iterable[tuple[str, dataclasses.Field, Any]],
+) -> None:
+  """Defines a flag for each field of frozen dataclasses.
 
   Args:
-    values: of the flags.
-    name: of the flag.
-    kind: of the numbers.
-
-  Raises:
-    DataError: if it holds something else.
+    flag_values: to define them in.
+    fields: (group, field, annotation), with the help in the field's metadata.
   """
-  try:
-    return tuple(kind(part) for part in values[name].split(",") if part.strip())
-  except ValueError:
-    raise DataError(
-      f'{name} is "{values[name]}", expected {kind.__name__}s separated by'
-      " commas"
-    ) from None
+  for group, field, annotation in fields:
+    choices = get_args(annotation)
+    options = {
+      "name": field.name,
+      "default": field.default,
+      "help": field.metadata["help"],
+      "flag_values": flag_values,
+      "module_name": group,
+    }
+    if isinstance(field.default, tuple):
+      define_tuple_flag(choices[0], **options)
+    elif choices:
+      flags.DEFINE_enum(enum_values=choices, **options)
+    else:
+      define: Any = {
+        bool: flags.DEFINE_bool,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        str: flags.DEFINE_string,
+      }[annotation]
+      define(**options)

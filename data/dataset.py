@@ -1,4 +1,4 @@
-"""Data sets of three splits: multi-MNIST, cached, or a user's own arrays."""
+"""Data sets of three splits: generated and cached, or a user's own."""
 
 import dataclasses
 import difflib
@@ -15,11 +15,12 @@ import numpy as np
 
 from air import images
 from air.images import Reading
-from data import files, pictures
+from data import backgrounds, files, multi_mnist, pictures, sprites
 from data.mnist import (
   DataError,
+  Digits,
+  DigitSet,
   expanded,
-  load_digits,
   read_array,
   read_npz,
 )
@@ -27,12 +28,14 @@ from data.multi_mnist import (
   MAX_COUNT,
   MAX_IMAGES,
   MultiMNISTSpec,
-  generate,
   require,
 )
+from data.sprites import SpritesSpec
 
-# Raise it whenever the generator makes other arrays of the same arguments.
-_VERSION = 2
+Spec = MultiMNISTSpec | SpritesSpec
+
+# Raise it whenever a generator makes other arrays of the same arguments.
+_VERSION = 3
 _SPLITS = ("train", "validation", "test")
 _MAX_HELD_OUT = 10_000
 # What may stand for a split, or for what is known of it, in a misspelt name.
@@ -49,19 +52,21 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 class Split(NamedTuple):
-  """Images, and what is known about them (see `multi_mnist.MultiMNIST`).
+  """Images, and what is known about them; M is the most objects in one.
 
   Attributes:
     images: uint8 `[N, H, W]`.
     counts: int32 `[N]`, the number of objects, or None.
-    labels: int32 `[N, M]`, -1 where there is no digit, or None.
+    labels: int32 `[N, M]`, the classes, -1 where there is no object, or None.
     boxes: int32 `[N, M, 4]`, (y0, x0, y1, x1) in pixels, or None.
+    factors: float32 `[N, M, F]`, see `sprites.Sprites`, or None.
   """
 
   images: np.ndarray
   counts: np.ndarray | None = None
   labels: np.ndarray | None = None
   boxes: np.ndarray | None = None
+  factors: np.ndarray | None = None
 
   def first(self, num_images: int) -> "Split":
     """Returns the first images, or all if there are fewer."""
@@ -70,7 +75,7 @@ class Split(NamedTuple):
 
 
 class Dataset(NamedTuple):
-  """Three splits, and where their digits come from in a few words."""
+  """Three splits, and where what they show comes from in a few words."""
 
   train: Split
   validation: Split
@@ -87,64 +92,78 @@ def default_cache_dir() -> pathlib.Path:
 
 
 def load_or_generate(
-  spec: MultiMNISTSpec,
+  spec: Spec,
+  glyphs: Digits | None = None,
   *,
   cache_dir: pathlib.Path | None,
+  background: str = "none",
   validation_size: int = 10_000,
   test_size: int = 10_000,
   seed: int = 0,
-  mnist: str = "auto",
-  reading: Reading = Reading(),
 ) -> Dataset:
-  """Makes a multi-MNIST data set, or reads it if it was made before.
+  """Makes a data set, or reads it if it was made before.
 
   Args:
     spec: of the training images. The other splits differ in their number of
-      images, and in the digits, which no two splits share.
+      images, and in the glyphs, which no two splits share.
+    glyphs: digits or characters to draw; None for sprites.
     cache_dir: where data sets are kept, `default_cache_dir()` for example;
       None keeps none.
+    background: one of `backgrounds.NAMES`.
     validation_size: number of validation images.
     test_size: number of test images.
     seed: of all the randomness.
-    mnist: where digits come from, as of `load_digits`.
-    reading: how to read the digits.
-
-  Returns:
-    The data set.
 
   Raises:
-    DataError: if a value cannot work, or if there are no digits.
+    DataError: if a value cannot work.
   """
   sizes = {"validation_size": validation_size, "test_size": test_size}
   for name, size in sizes.items():
     require(1 <= size <= MAX_IMAGES, name, size, f"1 to {MAX_IMAGES}")
   require(seed >= 0, "seed", seed, "at least 0")
-  digits = load_digits(mnist, reading)
+  source = glyphs.source if glyphs else "made up"
   path = None
   if cache_dir is not None:
-    key = repr((_VERSION, spec, sizes, seed, digits.digest))
+    digest = glyphs.digest if glyphs else None
+    key = repr((_VERSION, spec, background, sizes, seed, digest))
     name = hashlib.sha256(key.encode()).hexdigest()[:32]
-    path = cache_dir / f"multi_mnist-{name}.npz"
-    cached = _read_cache(path, digits.source)
+    path = cache_dir / f"images-{name}.npz"
+    cached = _read_cache(path, source)
     if cached is not None:
       return cached
   splits = {}
   sizes = {"num_images": spec.num_images, **sizes}
   for index, (name, flag) in enumerate(zip(_SPLITS, sizes, strict=True)):
     split_spec = dataclasses.replace(spec, num_images=sizes[flag])
-    rng = np.random.default_rng([seed, index])
     try:
-      made = generate(split_spec, getattr(digits, name), rng)
+      made = _make(
+        split_spec,
+        getattr(glyphs, name) if glyphs else None,
+        np.random.default_rng([seed, index]),
+      )
+      behind = np.random.default_rng([seed, index, 1])
+      splits[name] = made._replace(
+        images=backgrounds.add(made.images, background, behind)
+      )
     except MemoryError as error:
       raise DataError(
         f"{flag} is {sizes[flag]}, expected images that fit into memory:"
         f" {error}"
       ) from error
-    splits[name] = Split(*made)
-  dataset = Dataset(**splits, digit_source=digits.source)
+  dataset = Dataset(**splits, digit_source=source)
   if path is not None:
     _write_cache(path, dataset)
   return dataset
+
+
+def _make(
+  spec: Spec, glyphs: DigitSet | None, rng: np.random.Generator
+) -> Split:
+  """Returns generated images on black."""
+  if isinstance(spec, SpritesSpec):
+    return Split(*sprites.generate(spec, rng))
+  assert glyphs is not None
+  return Split(*multi_mnist.generate(spec, glyphs, rng))
 
 
 def to_arrays(dataset: Dataset) -> dict[str, Any]:
@@ -338,6 +357,7 @@ def _read_cache(path: pathlib.Path, digit_source: str) -> Dataset | None:
             **{
               field: read_array(npz, f"{name}_{field}", str(path))
               for field in Split._fields
+              if f"{name}_{field}" in npz.files
             }
           )
           for name in _SPLITS

@@ -66,30 +66,7 @@ class MultiMNISTSpec:
       self.canvas_size,
       f"a height and a width of 1 to {_MAX_SIDE}",
     )
-    require(
-      len(self.counts) > 0
-      and _all_ints(self.counts, 0, MAX_COUNT)
-      and len(set(self.counts)) == len(self.counts),
-      "counts",
-      self.counts,
-      f"one or more different numbers in 0..{MAX_COUNT}",
-    )
-    require(
-      len(self.count_probs) in (0, len(self.counts)),
-      "count_probs",
-      self.count_probs,
-      f"one probability for each of the counts {self.counts}",
-    )
-    require(
-      not self.count_probs
-      or (
-        all(p >= 0 for p in self.count_probs)
-        and math.isclose(sum(self.count_probs), 1, abs_tol=1e-6)
-      ),
-      "count_probs",
-      self.count_probs,
-      "probabilities that sum to 1",
-    )
+    check_counts(self.counts, self.count_probs)
     require(
       len(self.digit_size) in (1, 2)
       and _all_ints(self.digit_size, 1)
@@ -159,6 +136,47 @@ def require(condition: bool, name: str, value: Any, expected: str) -> None:
     raise DataError(f"{name} is {value}, expected {expected}")
 
 
+def check_counts(
+  counts: tuple[int, ...], count_probs: tuple[float, ...]
+) -> None:
+  """Raises a DataError unless these are numbers of objects and their probs."""
+  require(
+    len(counts) > 0
+    and _all_ints(counts, 0, MAX_COUNT)
+    and len(set(counts)) == len(counts),
+    "counts",
+    counts,
+    f"one or more different numbers in 0..{MAX_COUNT}",
+  )
+  require(
+    len(count_probs) in (0, len(counts)),
+    "count_probs",
+    count_probs,
+    f"one probability for each of the counts {counts}",
+  )
+  require(
+    not count_probs
+    or (
+      all(p >= 0 for p in count_probs)
+      and math.isclose(sum(count_probs), 1, abs_tol=1e-6)
+    ),
+    "count_probs",
+    count_probs,
+    "probabilities that sum to 1",
+  )
+
+
+def draw_counts(
+  counts: tuple[int, ...],
+  count_probs: tuple[float, ...],
+  num_images: int,
+  rng: np.random.Generator,
+) -> np.ndarray:
+  """Returns the number of objects of each image, int32 `[num_images]`."""
+  probs = np.asarray(count_probs or np.ones(len(counts)), float)
+  return rng.choice(counts, num_images, p=probs / probs.sum()).astype(np.int32)
+
+
 def generate(
   spec: MultiMNISTSpec, digits: DigitSet, rng: np.random.Generator
 ) -> MultiMNIST:
@@ -185,7 +203,7 @@ def generate(
   if spec.placement == "observations":
     return _generate_observations(spec, digits, rng)
   num_images, max_count = spec.num_images, max(spec.counts)
-  counts = _draw_counts(spec, rng)
+  counts = draw_counts(spec.counts, spec.count_probs, num_images, rng)
   slots = (num_images, max_count)
   indices = rng.integers(len(digits.images), size=slots)
   sides = rng.integers(spec.digit_size[0], spec.digit_size[-1] + 1, size=slots)
@@ -215,15 +233,10 @@ def generate(
     region += np.minimum(glyphs[glyph_id], 255 - region)
   return MultiMNIST(
     images=images,
-    counts=counts.astype(np.int32),
+    counts=counts,
     labels=np.where(used, digits.labels.astype(np.int32)[indices], -1),
     boxes=boxes.astype(np.int32),
   )
-
-
-def _draw_counts(spec: MultiMNISTSpec, rng: np.random.Generator) -> np.ndarray:
-  probs = np.asarray(spec.count_probs or np.ones(len(spec.counts)), float)
-  return rng.choice(spec.counts, spec.num_images, p=probs / probs.sum())
 
 
 def _generate_observations(
@@ -233,7 +246,7 @@ def _generate_observations(
   slots = (spec.num_images, max(spec.counts))
   made = MultiMNIST(
     images=np.zeros((spec.num_images, *spec.canvas_size), np.uint8),
-    counts=_draw_counts(spec, rng).astype(np.int32),
+    counts=draw_counts(spec.counts, spec.count_probs, spec.num_images, rng),
     labels=np.full(slots, -1, np.int32),
     boxes=np.zeros((*slots, 4), np.int32),
   )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data.mnist import DataError
-from data.multi_mnist import MAX_IMAGES, require
+from data.multi_mnist import MAX_IMAGES, check_counts, draw_counts, require
 
 SUPAIR_SHAPES = ("circle", "square", "diamond")
 VARIED_SHAPES = ("circle", "square", "triangle", "star")
@@ -33,7 +33,8 @@ class SpritesSpec:
       grey level of their own; or "varied": circles, squares, triangles and
       stars of any size in `sizes`, rotation and grey level in `greys`.
     canvas_size: (H, W), pixels; of "supair" 50, 50.
-    counts: the numbers of sprites that an image can have, equally probable.
+    counts: the numbers of sprites that an image can have.
+    count_probs: their probabilities; empty: equal.
     sizes: the least and the largest diameter of "varied" sprites, pixels.
     greys: their least and largest grey level.
     num_images: how many to make.
@@ -45,6 +46,7 @@ class SpritesSpec:
   recipe: str = "supair"
   canvas_size: tuple[int, ...] = (_SUPAIR_SIDE, _SUPAIR_SIDE)
   counts: tuple[int, ...] = (0, 1, 2)
+  count_probs: tuple[float, ...] = ()
   sizes: tuple[float, ...] = (10.0, 20.0)
   greys: tuple[int, ...] = (128, 255)
   num_images: int = 60_000
@@ -63,14 +65,7 @@ class SpritesSpec:
       self.canvas_size,
       f"{_SUPAIR_SIDE},{_SUPAIR_SIDE}, that of SuPAIR's sprites",
     )
-    require(
-      len(self.counts) > 0
-      and all(0 <= count <= 9 for count in self.counts)
-      and len(set(self.counts)) == len(self.counts),
-      "counts",
-      self.counts,
-      "one or more different numbers in 0..9",
-    )
+    check_counts(self.counts, self.count_probs)
     require(
       len(self.sizes) == 2
       and 4 <= self.sizes[0] <= self.sizes[1] <= min(self.canvas_size),
@@ -141,7 +136,7 @@ def generate(spec: SpritesSpec, rng: np.random.Generator) -> Sprites:
     DataError: if sprites do not fit on the canvas together.
   """
   num_images, most = spec.num_images, max(spec.counts)
-  counts = rng.choice(spec.counts, num_images).astype(np.int32)
+  counts = draw_counts(spec.counts, spec.count_probs, num_images, rng)
   result = Sprites(
     images=np.zeros((num_images, *spec.canvas_size), np.uint8),
     counts=counts,

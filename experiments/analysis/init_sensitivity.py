@@ -31,7 +31,8 @@ from absl import flags
 from etils import epy
 
 from air.storage import files
-from experiments.common import configuration, launcher
+from data import command_line
+from experiments.common import launcher
 from experiments.common.launcher import UsageError
 from experiments.sweeps import plan, records, runner
 
@@ -71,7 +72,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     "estimators", ["reinforce", "marginal"], "separated by commas", **options
   )
   for name, values in _GRID.items():
-    configuration.define_tuple_flag(
+    command_line.define_tuple_flag(
       float,
       name=f"{name}_grid",
       default=values,

@@ -39,6 +39,7 @@ from absl import flags
 from etils import epy
 
 from air.storage import files
+from data import command_line
 from experiments.benchmarks import timing
 from experiments.common import configuration, launcher, machine, wording
 from experiments.common.launcher import UsageError
@@ -70,7 +71,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
       (name, f"{what}: how time scales") for name, what in timing.SCALES.items()
     ),
   ):
-    configuration.define_tuple_flag(
+    command_line.define_tuple_flag(
       int, name=name, default=(), help=help_text, **options
     )
   flags.DEFINE_string("json", "", "also write the numbers to a file", **options)

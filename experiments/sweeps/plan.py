@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from air.errors import ConfigError, InputError
+from data.config import DataConfig
 from data.dataset import Dataset
 from experiments.common import configuration, launcher, opening, runs
 from experiments.common.launcher import UsageError
@@ -149,7 +150,7 @@ def make(
   """
   sweep = []
   parsed = []
-  datasets: dict[configuration.DataConfig, Dataset] = {}
+  datasets: dict[DataConfig, Dataset] = {}
   for config in configs:
     config_flags = flags_of(config, given)
     for seed in seeds:
@@ -237,7 +238,7 @@ def _checked(
   config: str,
   run_flags: Sequence[str],
   folder: pathlib.Path,
-  datasets: dict[configuration.DataConfig, Dataset],
+  datasets: dict[DataConfig, Dataset],
 ) -> flags.FlagValues:
   """Returns the parsed flags, if a run in the folder can have them.
 

@@ -38,7 +38,7 @@ def test_writes_what_load_arrays_reads(tmp_path, capsys):
     "--num_images=50",
     "--validation_size=7",
     "--test_size=8",
-    "--seed=5",
+    "--data_seed=5",
   )
   assert status == 0
   assert "rectangles" in capsys.readouterr().out

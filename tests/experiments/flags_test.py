@@ -16,6 +16,7 @@ from absl import flags
 from air import config as config_lib
 from air.training import Trainer
 from data import command_line
+from data.config import DataConfig
 from experiments import sweep, train
 from experiments.analysis import import_blog_checkpoint, init_sensitivity
 from experiments.common import configuration, launcher, runs
@@ -130,7 +131,7 @@ def test_every_field_is_a_flag_with_help():
   parts = [
     f.default_factory() for f in dataclasses.fields(config_lib.AIRConfig)
   ]
-  for part in [*parts, configuration.DataConfig()]:
+  for part in [*parts, DataConfig()]:
     for field in dataclasses.fields(part):
       if field.name != "image_size":
         assert flag_values[field.name].help
@@ -221,7 +222,7 @@ def test_helpfull_has_the_order_of_the_configuration(capsys):
     r"^  --(?:\[no\])?(\w+)", capsys.readouterr().out, re.MULTILINE
   )
   for part in (
-    *(configuration.DataConfig, config_lib.ModelConfig),
+    *(DataConfig, config_lib.ModelConfig),
     *(config_lib.PriorConfig, config_lib.TrainingConfig),
   ):
     names = [f.name for f in dataclasses.fields(part) if f.name in found]
@@ -236,7 +237,7 @@ def test_help_says_type_and_default():
   flags.DEFINE_list("names", ["x", "y"], "of all", **options)
   flags.DEFINE_float("rate", 0.5, "speed", **options)
   flags.DEFINE_bool("fast", False, "word " * 20, **options)
-  configuration.define_tuple_flag(
+  command_line.define_tuple_flag(
     int, name="sizes", default=(), help="none", flag_values=flag_values,
     module_name="run",
   )  # fmt: skip

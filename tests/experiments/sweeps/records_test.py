@@ -6,7 +6,7 @@ import json
 import pytest
 
 from air import config
-from experiments.common import configuration
+from data.config import DataConfig
 from experiments.common.launcher import UsageError
 from experiments.sweeps import records
 
@@ -103,7 +103,7 @@ def folder(tmp_path):
   values = {
     "format": 1,
     "air": dataclasses.asdict(config.AIRConfig()),
-    "data": dataclasses.asdict(configuration.DataConfig()),
+    "data": dataclasses.asdict(DataConfig()),
     "jit_compile": True,
     "digit_source": "somewhere",
     "data_digest": "0",
