@@ -90,7 +90,14 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   integer(
     "num_images", 0, "only the first so many images of each source; 0: all"
   )
-  text("resize", "", "height,width in pixels; empty: as they are")
+  command_line.define_tuple_flag(
+    int,
+    name="resize",
+    default=(),
+    help="height,width in pixels; empty: as they are",
+    flag_values=flag_values,
+    module_name=command_line.GROUP,
+  )
   choice(
     "grey",
     "max",
@@ -148,7 +155,7 @@ class _Source:
 
 def _main(values: dict[str, Any]) -> None:
   command_line.check_output(values)
-  size = command_line.numbers(values, "resize", int)
+  size = values["resize"]
   require(
     len(size) in (0, 2) and all(1 <= side <= 1 << 12 for side in size),
     "resize",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import dataset, generate
+from data import dataset, generate, mnist
 from data.mnist import Digits, DigitSet
 
 _ROOT = pathlib.Path(__file__).parents[2]
@@ -18,7 +18,7 @@ def digits(monkeypatch):
   images[:, 4:24, 6:20] = 200
   digit_set = DigitSet(images, np.arange(10, dtype=np.uint8))
   made = Digits(digit_set, digit_set, digit_set, "rectangles")
-  monkeypatch.setattr(dataset, "load_digits", lambda *_: made)
+  monkeypatch.setattr(mnist, "load_digits", lambda *_: made)
 
 
 def _run(*arguments):
