@@ -397,7 +397,7 @@ def test_bombs_are_not_expanded(tmp_path, monkeypatch):
   monkeypatch.setattr(files, "_HARMLESS", 1 << 20)
   zeros = np.zeros([1 << 26], np.uint8)
   np.savez_compressed(
-    tmp_path / "bomb.npz", **dict.fromkeys(mnist._SHAPES, zeros)
+    tmp_path / "bomb.npz", **dict.fromkeys(mnist._KEYS, zeros)
   )
   name = "train-images-idx3-ubyte.gz"
   (tmp_path / "idx").mkdir()
