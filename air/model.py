@@ -227,12 +227,12 @@ class AIRModel(snt.Module):
   def _presence_logits(self, hidden: tf.Tensor) -> tf.Tensor:
     """Returns `[B, T]`, raw logits of p_1..p_T, of h_1..h_T `[T, B, F]`."""
     logits = self.presence_head(tf.reshape(hidden, [-1, hidden.shape[-1]]))
-    return tf.transpose(tf.reshape(logits, hidden.shape[:2]))
+    return tf.transpose(tf.reshape(logits, [hidden.shape[0], -1]))
 
   def _decode(self, what: tf.Tensor) -> tf.Tensor:
     """Returns glimpses, `[T, B, h, w]`, of z_what `[T, B, Z]`."""
     glimpses = self.decoder(tf.reshape(what, [-1, what.shape[-1]]))
-    return tf.reshape(glimpses, [*what.shape[:2], *glimpses.shape[1:]])
+    return tf.reshape(glimpses, [what.shape[0], -1, *glimpses.shape[1:]])
 
   def windows(self, where: tf.Tensor) -> tf.Tensor:
     """Returns `[..., 4]`, windows (sx, tx, sy, ty) of z_where `[..., D]`."""

@@ -124,3 +124,26 @@ def boxes(where: tf.Tensor, image_size: tuple[int, ...]) -> tf.Tensor:
     ],
     axis=-1,
   )
+
+
+def windows(boxes: tf.Tensor, image_size: tuple[int, ...]) -> tf.Tensor:
+  """Returns the windows of boxes in pixels, the inverse of `boxes`.
+
+  Args:
+    boxes: `[..., 4]`, (y0, x0, y1, x1).
+    image_size: (H, W), pixels.
+
+  Returns:
+    `[..., 4]` float32, the windows (sx, tx, sy, ty), of positive scales.
+  """
+  y0, x0, y1, x1 = tf.unstack(tf.cast(boxes, tf.float32), axis=-1)
+  half_y, half_x = 0.5 * (image_size[0] - 1), 0.5 * (image_size[1] - 1)
+  return tf.stack(
+    [
+      0.5 * (x1 - x0 - 1.0) / half_x,
+      0.5 * (x0 + x1 - 1.0) / half_x - 1.0,
+      0.5 * (y1 - y0 - 1.0) / half_y,
+      0.5 * (y0 + y1 - 1.0) / half_y - 1.0,
+    ],
+    axis=-1,
+  )

@@ -141,6 +141,7 @@ def curves(
   limits: Mapping[str, tuple[float, float]] | None = None,
   references: Collection[str] = (),
   columns: int = 3,
+  log_x: bool = False,
 ) -> Figure:
   """The same quantities of several runs, a panel for each quantity.
 
@@ -156,6 +157,7 @@ def curves(
       follow from the values.
     references: those of the runs that are lines without points, broken ones.
     columns: of panels, at most.
+    log_x: whether the horizontal axes are logarithmic.
   """
   columns = min(len(panels), columns)
   rows = -(-len(panels) // columns)
@@ -203,6 +205,9 @@ def curves(
     if limits and title in limits:
       axis.set_ylim(limits[title])
     _finish(axis, (x_labels or {}).get(title, "iteration"))
+    if log_x:
+      axis.set_xscale("log")
+      axis.xaxis.set_major_formatter(EngFormatter(sep=""))
   for axis in axes.flat[len(panels) :]:
     axis.set_axis_off()
   figure.legend(

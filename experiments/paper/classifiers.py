@@ -1,0 +1,299 @@
+"""The networks of the downstream tasks, in Keras, and how they are trained.
+
+All of them are trained in the same way: Adam on cross-entropy, with a rate that
+falls to zero by a cosine, for as many images whatever is read of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from air.model import AIRModel
+from experiments.common import codes as codes_lib
+from experiments.common.codes import Codes
+from experiments.paper.tasks import NUM_OBJECTS
+
+_BATCH_SIZE = 64
+_STEPS_PER_EXECUTION = 50
+# Images that a network is trained on: all that have labels so often, but at
+# least and at most so many.
+_PASSES, _FEWEST_IMAGES, _MOST_IMAGES = 40, 32_000, 256_000
+_STRIDE = 2  # of all convolutions
+_EMBEDDING_SIZE = 16
+_AUTOENCODER_WIDTH, _AUTOENCODER_LEARNING_RATE = 128, 1e-3
+_AUTOENCODER_IMAGES = 256_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What is chosen for each method, on validation images.
+
+  Attributes:
+    width: units of the hidden layers; a half of them, the filters of the last
+      convolution.
+    dropout: rate, after each hidden layer.
+    learning_rate: of Adam, at first.
+    weight_decay: of Adam (Loshchilov and Hutter 2019).
+  """
+
+  width: int
+  dropout: float
+  learning_rate: float
+  weight_decay: float
+
+
+def object_features(codes: Codes, count: tf.Tensor) -> tf.Tensor:
+  """Returns what a classifier reads of the first two objects, left to right.
+
+  z_what, z_where, and a one; zeros where there is no object, which is then the
+  last.
+
+  Args:
+    codes: of B images.
+    count: `[B]`, the number of objects.
+
+  Returns:
+    `[B, 2, 2, F]`, of each object the means, then the standard deviations.
+  """
+  what, what_scale, where, where_scale, boxes = (
+    field[:, :NUM_OBJECTS] for field in codes[:5]
+  )
+  one = tf.ones_like(what[..., :1])
+  means = tf.concat([what, where, one], axis=-1)
+  scales = tf.concat([what_scale, where_scale, 0.0 * one], axis=-1)
+  present = tf.sequence_mask(count, NUM_OBJECTS)  # [B, 2]
+  features = tf.stack([means, scales], axis=2)  # [B, 2, 2, F]
+  features *= tf.cast(present, features.dtype)[..., None, None]
+  x = tf.where(present, boxes[..., 1] + boxes[..., 3], np.inf)
+  return tf.gather(features, tf.argsort(x, stable=True), batch_dims=1)
+
+
+class _Sample(keras.layers.Layer):
+  """Samples of the objects' codes in training, otherwise their means."""
+
+  def call(self, features: tf.Tensor, training: bool = False) -> tf.Tensor:
+    """Returns `[B, K, F]` of `[B, K, 1 or 2, F]`, see `object_features`."""
+    means = features[:, :, 0]
+    if not training or features.shape[2] < 2:
+      return means
+    return means + features[:, :, 1] * tf.random.normal(tf.shape(means))
+
+
+class Encoder(keras.layers.Layer):
+  """A trained model's codes of images, with gradients for its weights."""
+
+  def __init__(self, model: AIRModel):
+    """Makes the layer.
+
+    Args:
+      model: whose weights are trained further.
+    """
+    super().__init__()
+    self._codes = functools.partial(codes_lib.of_batch, model)
+    # Keras trains them. The others have no effect on codes, or no gradient.
+    self._variables = list(model.cell.trainable_variables)
+
+  def call(self, images: tf.Tensor) -> tf.Tensor:
+    """Returns `object_features` of images, with the most probable n."""
+    codes = self._codes(images)
+    count = tf.argmax(codes.count_probs, axis=-1)
+    return object_features(codes, count)
+
+
+def of_objects(
+  shape: Sequence[int],
+  num_answers: int,
+  settings: Settings,
+  encoder: Encoder | None = None,
+) -> keras.Model:
+  """Returns a classifier of two objects: the same layers for each, then both.
+
+  The answers are linear in the outer product of what the layers make of the
+  left object and of the right one.
+
+  Args:
+    shape: of the input without the batch, see `object_features`; of images, if
+      there is an encoder.
+    num_answers: of the task.
+    settings: of the network.
+    encoder: of images to the features of their objects.
+  """
+  inputs = keras.Input(shape, dtype=None if encoder is None else tf.uint8)
+  features = _Sample()(inputs if encoder is None else encoder(inputs))
+  objects = _hidden(features, settings, layers=2)
+  objects = keras.layers.Dense(_EMBEDDING_SIZE)(objects)  # [B, 2, E]
+  left, right = (objects[:, i, :, None] for i in range(NUM_OBJECTS))
+  both = keras.layers.Dot(axes=2)([left, right])  # [B, E, E]
+  return keras.Model(inputs, _answers(both, num_answers))
+
+
+def of_vectors(
+  shape: Sequence[int], num_answers: int, settings: Settings
+) -> keras.Model:
+  """Returns a classifier of vectors, with three hidden layers."""
+  inputs = keras.Input(shape)
+  hidden = _hidden(inputs, settings, layers=3)
+  return keras.Model(inputs, _answers(hidden, num_answers))
+
+
+def of_images(
+  shape: Sequence[int], num_answers: int, settings: Settings
+) -> keras.Model:
+  """Returns a convolutional network, of images `shape` (H, W), uint8."""
+  inputs = keras.Input(shape, dtype=tf.uint8)
+  features = _convolutions(inputs, settings.width)
+  features = keras.layers.Dropout(settings.dropout)(features)
+  hidden = _hidden(features, settings, layers=1)
+  return keras.Model(inputs, _answers(hidden, num_answers))
+
+
+def _hidden(features, settings: Settings, layers: int):
+  """Returns what hidden layers make of features."""
+  for _ in range(layers):
+    features = keras.layers.Dense(settings.width, "relu")(features)
+    features = keras.layers.Dropout(settings.dropout)(features)
+  return features
+
+
+def _answers(features, num_answers: int):
+  """Returns the logits of the answers."""
+  return keras.layers.Dense(num_answers)(keras.layers.Flatten()(features))
+
+
+def _floats(images):
+  """Returns floats in [0, 1], `[B, H, W, 1]`, of uint8 `[B, H, W]`."""
+  return keras.layers.Rescaling(1.0 / 255.0)(images)[..., None]
+
+
+def _convolutions(images, width: int):
+  """Returns what three convolutions make of images, flattened."""
+  features = _floats(images)
+  for divisor, size in ((8, 5), (4, 3), (2, 3)):
+    features = keras.layers.Conv2D(
+      max(1, width // divisor), size, _STRIDE, "same", activation="relu"
+    )(features)
+  return keras.layers.Flatten()(features)
+
+
+def autoencoder(images: np.ndarray, code_size: int, seed: int) -> keras.Model:
+  """Trains a convolutional auto-encoder; returns its encoder.
+
+  Args:
+    images: `[N, H, W]` uint8.
+    code_size: of its code.
+    seed: of weights and batches.
+  """
+  seed_all(seed)
+  inputs = keras.Input(images.shape[1:], dtype=tf.uint8)
+  features = _convolutions(inputs, _AUTOENCODER_WIDTH)
+  code = keras.layers.Dense(code_size)(features)
+  # The same the other way round, and cropped to the image.
+  height, width = images.shape[1:]
+  small = [math.ceil(side / _STRIDE**3) for side in (height, width)]
+  filters = _AUTOENCODER_WIDTH // 2
+  painted = keras.layers.Dense(filters * math.prod(small), "relu")(code)
+  painted = keras.layers.Reshape([*small, filters])(painted)
+  for number, size, activation in (
+    *((filters // 2, 3, "relu"), (filters // 4, 3, "relu"), (1, 5, None)),
+  ):
+    painted = keras.layers.Conv2DTranspose(
+      number, size, _STRIDE, "same", activation=activation
+    )(painted)
+  error = keras.layers.Subtract()(
+    [_floats(inputs), painted[:, :height, :width]]
+  )
+  _train(
+    keras.Model(inputs, error),
+    "mean_squared_error",
+    images,
+    np.zeros(len(images), np.float32),
+    _AUTOENCODER_IMAGES,
+    Settings(_AUTOENCODER_WIDTH, 0.0, _AUTOENCODER_LEARNING_RATE, 0.0),
+  )
+  return keras.Model(inputs, code)
+
+
+def _train(
+  model: keras.Model,
+  loss: keras.losses.Loss | str,
+  inputs: np.ndarray,
+  targets: np.ndarray,
+  num_images: int,
+  settings: Settings,
+) -> None:
+  """Trains a network.
+
+  Args:
+    model: the network.
+    loss: of its outputs and the targets.
+    inputs: `[N, ...]`.
+    targets: `[N]`.
+    num_images: to train on, each several times.
+    settings: of the optimizer.
+  """
+  steps = math.ceil(num_images / _BATCH_SIZE)
+  inputs, targets = tf.constant(inputs), tf.constant(targets)
+  # Shuffled as numbers: faster than as arrays.
+  batches = (
+    tf.data.Dataset.range(len(targets))
+    .shuffle(len(targets))
+    .repeat()
+    .batch(_BATCH_SIZE)
+    .map(lambda rows: (tf.gather(inputs, rows), tf.gather(targets, rows)))
+  )
+  model.compile(
+    keras.optimizers.AdamW(
+      keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps),
+      weight_decay=settings.weight_decay,
+    ),
+    loss,
+    steps_per_execution=_STEPS_PER_EXECUTION,
+  )
+  model.fit(batches, steps_per_epoch=steps, verbose=0)
+
+
+def seed_all(seed: int) -> None:
+  """Seeds the weights, batches and dropout of what is made from now on."""
+  keras.utils.set_random_seed(seed)
+
+
+def train(
+  model: keras.Model,
+  inputs: np.ndarray,
+  answers: np.ndarray,
+  settings: Settings,
+  share: float = 1.0,
+) -> None:
+  """Trains a classifier.
+
+  Args:
+    model: see above.
+    inputs: `[N, ...]`, that have labels.
+    answers: `[N]`, the labels.
+    settings: of the optimizer.
+    share: of the images that others are trained on.
+  """
+  num_images = min(max(_PASSES * len(answers), _FEWEST_IMAGES), _MOST_IMAGES)
+  loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+  _train(model, loss, inputs, answers, round(share * num_images), settings)
+
+
+def accuracy(
+  model: keras.Model, inputs: np.ndarray, answers: np.ndarray
+) -> float:
+  """Returns the share of right answers.
+
+  Args:
+    model: a classifier.
+    inputs: `[N, ...]`.
+    answers: `[N]`.
+  """
+  logits = model.predict(inputs, batch_size=500, verbose=0)
+  return float(np.mean(logits.argmax(axis=-1) == answers))

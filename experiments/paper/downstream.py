@@ -1,0 +1,581 @@
+r"""Trains classifiers on the codes of trained models, and on what rivals them.
+
+  python -m experiments.paper.downstream --run_dirs=runs/default,runs/dair
+
+Two tasks, on images of exactly two digits: their sum (19 answers), and whether
+they ascend from left to right (equal ones do not). The images are as those that
+the runs were trained on, but for their counts. Training, validation and test
+images have digits of their own.
+
+A run whose steps observe the difference is called DAIR, any other AIR. Of
+several runs of a model, seed s has the one with number s, and begins again
+after the last. The methods read:
+
+AIR, DAIR        z_what and z_where of two steps, with the most probable n; the
+                 weights of the model stay. In training they are samples of the
+                 posterior, in tests its means
+AIR-sampled, ... the same, with a sampled n
+AIR-tuned, ...   the same, with the most probable n; the weights of the model
+                 are trained on
+pixels           the image: a convolutional network
+autoencoder      a convolutional auto-encoder's code, as large as that of both
+                 steps, trained on the same images without labels; it stays
+true-boxes       the pixels within the true boxes, and the boxes
+
+What is seen of two objects is ordered from left to right. The settings of each
+method were chosen by --trials, see docs/reproduce.md.
+
+Prints the accuracies, the median over the seeds. Writes downstream.json and
+downstream.png, for one run to its folders analysis and figures, for several to
+their common parent folder. What is in downstream.json is not computed again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import json
+import pathlib
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import flags
+from etils import epy
+
+from air.storage import files, run_folder
+from data.dataset import Dataset, Split
+from experiments.common import configuration, launcher, runs, trained
+from experiments.common.launcher import UsageError
+from experiments.common.outputs import Outputs
+from experiments.common.progress import Task
+from experiments.paper import tasks
+from experiments.sweeps import plan
+
+with epy.lazy_imports():
+  from air.viz import charts, figures
+  from experiments.common import codes as codes_lib
+  from experiments.paper import classifiers
+
+_LABELS = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
+_SAMPLED, _TUNED = "-sampled", "-tuned"
+_PIXELS, _AUTOENCODER, _TRUE_BOXES = "pixels", "autoencoder", "true-boxes"
+# Width, dropout, learning rate and weight decay. The weights of a model need
+# few images, for they are trained already.
+_SETTINGS = {
+  "": (128, 0.2, 2e-3, 0.0),
+  _SAMPLED: (128, 0.2, 2e-3, 0.0),
+  _TUNED: (128, 0.2, 1e-3, 0.0),
+  _PIXELS: (128, 0.2, 1e-3, 0.0),
+  _AUTOENCODER: (128, 0.2, 1e-3, 0.0),
+  _TRUE_BOXES: (128, 0.2, 1e-3, 0.0),
+}
+_TUNED_SHARE = 0.25
+# What --trials draws from.
+_SPACE = (
+  *((128, 256), (0.0, 0.2, 0.4, 0.6), (5e-4, 1e-3, 2e-3, 5e-3), (0.0, 0.1)),
+)
+_TITLES = {
+  "sum": "sum of the digits",
+  "ascending": "whether they ascend from left to right",
+}
+_OUTPUTS = Outputs("downstream")
+
+
+class _Key(NamedTuple):
+  """What names a result."""
+
+  method: str
+  task: str
+  labels: int
+  seed: int
+  trial: int
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+  """Defines this binary's flags."""
+  options = {"flag_values": flag_values, "module_name": "run"}
+  flags.DEFINE_list(
+    "run_dirs",
+    None,
+    "folders of runs, separated by commas; one with commas in its name in"
+    " double quotes",
+    required=True,
+    **options,
+  )
+  _OUTPUTS.define_flags(flag_values)
+  flags.DEFINE_enum(
+    "split", "test", ["test", "validation"], "images to test on", **options
+  )
+  flags.DEFINE_integer(
+    "num_images", 50_000, "images with labels", lower_bound=1, **options
+  )
+  configuration.define_tuple_flag(
+    int,
+    name="labels",
+    default=_LABELS,
+    help="how many of the labels a classifier is given",
+    **options,
+  )
+  flags.DEFINE(
+    plan.SeedsParser(),
+    "seeds",
+    "0-4",
+    "of classifiers, and of the choice of labels: 0-4, or 0,3,7-9",
+    **options,
+  )
+  flags.DEFINE_list(
+    "methods", [], "names of methods, see above; empty: all", **options
+  )
+  flags.DEFINE_list(
+    "tasks", list(tasks.NUM_ANSWERS), "sum, ascending, or both", **options
+  )
+  flags.DEFINE_integer(
+    "trials",
+    0,
+    "so many draws of the settings for each method, and no figure; 0: those"
+    " chosen. Needs --split=validation",
+    lower_bound=0,
+    **options,
+  )
+  trained.define_dataset_flags(flag_values)
+  delattr(flag_values, "data")
+
+
+class _Model(NamedTuple):
+  """A run of a model, and the iteration of its newest checkpoint."""
+
+  run: runs.Run
+  iteration: int
+
+
+def load_models(folders: Sequence[pathlib.Path]) -> dict[str, list[_Model]]:
+  """Returns the runs by the name of their model.
+
+  Args:
+    folders: of the runs.
+
+  Raises:
+    UsageError: if one cannot be used, or if they are of different images.
+  """
+  models: dict[str, list[_Model]] = {}
+  for folder in folders:
+    run = runs.load(folder)
+    if run.data.data:
+      raise UsageError(
+        f"run_dirs holds {folder}, whose images are {run.data.data}; expected"
+        " runs on generated images"
+      )
+    if run.air.model.num_steps < 2:
+      raise UsageError(
+        f"run_dirs holds {folder}, whose model takes one step; expected at"
+        " least two"
+      )
+    name = "AIR" if run.air.model.step_input == "image" else "DAIR"
+    _, iteration = run_folder.restore_model(folder, run.air)
+    models.setdefault(name, []).append(_Model(run, iteration))
+  return dict(sorted(models.items()))
+
+
+def load_images(
+  models: Mapping[str, Sequence[_Model]], flag_values: flags.FlagValues
+) -> Dataset:
+  """Returns images of two digits, otherwise as those of all runs.
+
+  Args:
+    models: see `load_models`.
+    flag_values: parsed.
+
+  Raises:
+    UsageError: if the runs differ in what their images look like, or if their
+      digits are not at hand.
+  """
+  all_runs = [model.run for group in models.values() for model in group]
+  changed: dict[str, Any] = {
+    "counts": (tasks.NUM_OBJECTS,),
+    "count_probs": (),
+    "num_images": flag_values.num_images,
+  }
+  if flag_values.mnist is not None:
+    changed["mnist"] = flag_values.mnist
+  first, *others = (dataclasses.replace(r.data, **changed) for r in all_runs)
+  for other, run in zip(others, all_runs[1:], strict=True):
+    if other != first:
+      raise UsageError(
+        f"run_dirs holds {all_runs[0].folder} and {run.folder}, whose images"
+        " differ in more than counts; expected runs on the same kind of images"
+      )
+  source = all_runs[0].digit_source
+  dataset = runs.load_dataset(first, flag_values.data_cache, source)
+  if any(run.digit_source != dataset.digit_source for run in all_runs):
+    raise UsageError(
+      f"run_dirs holds {all_runs[0].folder}, whose digits are from {source},"
+      f" now {dataset.digit_source}; expected the same --mnist"
+    )
+  return dataset
+
+
+def all_methods(models: Mapping[str, Sequence[_Model]]) -> list[str]:
+  """Returns the names of the methods."""
+  of_codes = itertools.product(models, ("", _SAMPLED, _TUNED))
+  return [
+    *map("".join, of_codes), *(_PIXELS, _AUTOENCODER, _TRUE_BOXES)
+  ]  # fmt: skip
+
+
+def _kind(method: str, models: Mapping[str, Any]) -> str:
+  """Returns what `_SETTINGS` calls a method."""
+  for model in models:
+    if method.startswith(model):
+      return method.removeprefix(model)
+  return method
+
+
+def settings_of(kind: str, trial: int) -> classifiers.Settings:
+  """Returns the settings of a method.
+
+  Args:
+    kind: see `_SETTINGS`.
+    trial: 0: those chosen; from 1 on, drawn at random, the same for all.
+  """
+  values: Sequence[Any] = _SETTINGS[kind]
+  if trial:
+    rng = np.random.default_rng(trial)
+    values = [choices[rng.integers(len(choices))] for choices in _SPACE]
+  return classifiers.Settings(*values)
+
+
+class _Inputs:
+  """What the methods read, of images that have labels and of others."""
+
+  def __init__(
+    self,
+    models: Mapping[str, Sequence[_Model]],
+    labelled: Split,
+    held_out: Split,
+  ):
+    """Makes it.
+
+    Args:
+      models: see `load_models`.
+      labelled: images.
+      held_out: images.
+    """
+    self._models = models
+    self._splits = (labelled, held_out)
+    first = next(iter(models.values()))[0].run.air.model
+    self._glimpse_size = first.glimpse_size
+    self._code_size = tasks.NUM_OBJECTS * (first.what_size + first.where_size)
+    # Seeds take turns: what was read last may be read again.
+    remember = functools.lru_cache(maxsize=len(models))
+    self._codes = remember(self._infer)
+
+  def run_of(self, method: str, seed: int) -> runs.Run | None:
+    """Returns the run whose codes a method reads, if it reads any."""
+    for name, group in self._models.items():
+      if method.startswith(name):
+        return group[seed % len(group)].run
+    return None
+
+  def of(self, method: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what a method reads of the images, labelled and held out.
+
+    Args:
+      method: its name.
+      seed: of the sampled n, and of the auto-encoder.
+    """
+    run = self.run_of(method, seed)
+    images = [split.images for split in self._splits]
+    if method == _PIXELS or method.endswith(_TUNED):
+      labelled, held_out = images
+    elif method == _AUTOENCODER:
+      encoder = classifiers.autoencoder(images[0], self._code_size, seed)
+      labelled, held_out = (
+        encoder.predict(x, batch_size=500, verbose=0) for x in images
+      )
+    elif method == _TRUE_BOXES:
+      labelled, held_out = (
+        tasks.true_objects(split, self._glimpse_size) for split in self._splits
+      )
+    else:
+      assert run is not None
+      rng = np.random.default_rng(seed)
+      labelled, held_out = (
+        classifiers.object_features(
+          codes,
+          _sampled(codes.count_probs, rng)
+          if method.endswith(_SAMPLED)
+          else codes.count,
+        ).numpy()
+        for codes in self._codes(run.folder)
+      )
+    return labelled, held_out
+
+  def _infer(self, folder: pathlib.Path) -> list[codes_lib.Codes]:
+    model, _ = run_folder.restore_model(folder, runs.load(folder).air)
+    found = []
+    for split in self._splits:
+      codes = codes_lib.infer(model, split.images)
+      kept = (field[:, : tasks.NUM_OBJECTS] for field in codes[:-1])
+      found.append(codes_lib.Codes(*kept, codes.count_probs))
+    return found
+
+
+def _sampled(probs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+  """Returns a number for each row of probabilities `[N, T + 1]`."""
+  above = rng.random([len(probs), 1]) >= np.cumsum(probs, axis=-1)[:, :-1]
+  return above.sum(axis=-1)
+
+
+def _read(path: pathlib.Path, of: Mapping[str, Any]) -> dict[_Key, Any]:
+  """Returns the results of a file.
+
+  Args:
+    path: of the file.
+    of: what they must be results of.
+
+  Raises:
+    UsageError: if they are of something else.
+  """
+  if not path.exists():
+    return {}
+  try:
+    found = json.loads(path.read_text("utf-8"))
+    results = {_key_of(result): result for result in found.pop("results")}
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
+    raise UsageError(
+      f"json is {path}, which is not of this binary; expected another file"
+    ) from error
+  different = [name for name in of if found.get(name) != of[name]]
+  if different:
+    raise UsageError(
+      f"json is {path}, whose results have other {' and '.join(different)};"
+      " expected another file"
+    )
+  return results
+
+
+def _key_of(result: Mapping[str, Any]) -> _Key:
+  return _Key(*(result[name] for name in _Key._fields))
+
+
+def table(results: Sequence[Mapping[str, Any]]) -> str:
+  """Returns the accuracies as lines of text, in per cent.
+
+  Args:
+    results: at least one.
+  """
+  labels = sorted({result["labels"] for result in results})
+  names = {_name_of(result): None for result in results}
+  width = max(map(len, names))
+  lines = []
+  for task in dict.fromkeys(result["task"] for result in results):
+    heads = "".join(f"{number:>8,}" for number in labels)
+    lines.append(f"{f'{task}, labels':<{width}}{heads}")
+    for name in names:
+      cells = []
+      for number in labels:
+        accuracies = [
+          result["accuracy"]
+          for result in results
+          if (_name_of(result), result["task"], result["labels"])
+          == (name, task, number)
+        ]
+        cells.append(
+          f"{100 * statistics.median(accuracies):8.1f}" if accuracies else "-"
+        )
+      lines.append(f"{name:<{width}}" + "".join(f"{c:>8}" for c in cells))
+  return "\n".join(lines)
+
+
+def _name_of(result: Mapping[str, Any]) -> str:
+  """Returns what a result's row is called: its method, or a trial of it."""
+  if not result["trial"]:
+    return result["method"]
+  settings = ", ".join(f"{value:g}" for value in result["settings"].values())
+  return f"{result['method']} ({settings})"
+
+
+def draw(results: Sequence[Mapping[str, Any]]) -> figures.Figure:
+  """Returns the accuracies over the number of labels.
+
+  Args:
+    results: at least one.
+  """
+  panels: dict[str, dict[str, dict[int, list[float]]]] = {}
+  for result in sorted(results, key=lambda result: result["labels"]):
+    curve = panels.setdefault(_TITLES[result["task"]], {})
+    series = curve.setdefault(result["method"], {})
+    series.setdefault(result["labels"], []).append(result["accuracy"])
+  return charts.curves(
+    panels,
+    x_labels=dict.fromkeys(panels, "labels"),
+    y_label="accuracy",
+    columns=len(panels),
+    log_x=True,
+  )
+
+
+def _train(
+  keys: Sequence[_Key],
+  models: Mapping[str, Sequence[_Model]],
+  dataset: tuple[Split, Split],
+  keep: Callable[[_Key, dict[str, Any]], None],
+) -> None:
+  """Trains and tests classifiers.
+
+  Args:
+    keys: of their results.
+    models: see `load_models`.
+    dataset: images with labels, and held-out ones.
+    keep: takes the results.
+  """
+  inputs = _Inputs(models, *dataset)
+  answers = {
+    task: [tasks.answers(task, split) for split in dataset]
+    for task in {key.task for key in keys}
+  }
+  with Task("training classifiers", len(keys)) as progress:
+    for (method, seed), group in itertools.groupby(
+      keys, lambda key: (key.method, key.seed)
+    ):
+      progress.doing = f"getting what {method} reads, seed {seed}"
+      labelled, held_out = inputs.of(method, seed)
+      order = np.random.default_rng(seed).permutation(len(labelled))
+      run = inputs.run_of(method, seed)
+      for key in group:
+        progress.doing = (
+          f"training {method}, {key.task}, {key.labels:,} labels, seed {seed}"
+        )
+        started = time.process_time()
+        kind = _kind(method, models)
+        settings = settings_of(kind, key.trial)
+        right, right_held_out = answers[key.task]
+        chosen = order[: key.labels]
+        classifiers.seed_all(seed)
+        network = _network(method, run, labelled.shape[1:], key.task, settings)
+        share = _TUNED_SHARE if kind == _TUNED else 1.0
+        classifiers.train(
+          network, labelled[chosen], right[chosen], settings, share
+        )
+        accuracy = classifiers.accuracy(network, held_out, right_held_out)
+        keep(
+          key,
+          {
+            **key._asdict(),
+            "run": None if run is None else str(run.folder),
+            "settings": dataclasses.asdict(settings),
+            "accuracy": accuracy,
+            "cpu_seconds": round(time.process_time() - started, 1),
+          },
+        )
+        progress.advance()
+
+
+def _network(
+  method: str,
+  run: runs.Run | None,
+  shape: Sequence[int],
+  task: str,
+  settings: classifiers.Settings,
+) -> Any:
+  """Returns the classifier of a method, before training."""
+  num_answers = tasks.NUM_ANSWERS[task]
+  if method == _PIXELS:
+    return classifiers.of_images(shape, num_answers, settings)
+  if method == _AUTOENCODER:
+    return classifiers.of_vectors(shape, num_answers, settings)
+  encoder = None
+  if method.endswith(_TUNED):
+    assert run is not None
+    model, _ = run_folder.restore_model(run.folder, run.air)
+    encoder = classifiers.Encoder(model)
+  return classifiers.of_objects(shape, num_answers, settings, encoder)
+
+
+def _check(flag_values: flags.FlagValues) -> None:
+  """Checks the flags as far as that needs no runs.
+
+  Args:
+    flag_values: parsed.
+
+  Raises:
+    UsageError: if one cannot be.
+  """
+  labels, most = flag_values.labels, flag_values.num_images
+  if not labels or min(labels) < 1 or max(labels) > most:
+    raise UsageError(
+      f"labels is '{','.join(map(str, labels))}', expected numbers of 1 to"
+      f" --num_images={most}"
+    )
+  if not flag_values.tasks or not set(flag_values.tasks) <= set(_TITLES):
+    raise UsageError(
+      f"tasks is '{','.join(flag_values.tasks)}', expected some of"
+      f" {', '.join(_TITLES)}"
+    )
+  if flag_values.trials and flag_values.split != "validation":
+    raise UsageError(
+      f"trials is {flag_values.trials}, expected --split=validation with it:"
+      " nothing is chosen on test images"
+    )
+
+
+def main(flag_values: flags.FlagValues) -> None:
+  """Trains the classifiers that are missing; prints, draws and writes."""
+  _check(flag_values)
+  folders = [launcher.expanded("run_dirs", f) for f in flag_values.run_dirs]
+  runs.names("run_dirs", folders)  # says so if one is there twice
+  figure, numbers = _OUTPUTS.files(flag_values, folders)
+  models = load_models(folders)
+  methods = flag_values.methods or all_methods(models)
+  if not set(methods) <= set(all_methods(models)):
+    raise UsageError(
+      f"methods is '{','.join(methods)}', expected some of"
+      f" {', '.join(all_methods(models))}"
+    )
+  of = {
+    "split": flag_values.split,
+    "num_images": flag_values.num_images,
+    "runs": {
+      name: [
+        {"run": str(model.run.folder), "iteration": model.iteration}
+        for model in group
+      ]
+      for name, group in models.items()
+    },
+  }
+  results = _read(numbers, of)
+  asked = [
+    _Key(method, task, labels, seed, trial)
+    for seed in flag_values.seeds
+    for method in methods
+    for trial in range(1, flag_values.trials + 1) or [0]
+    for task in flag_values.tasks
+    for labels in flag_values.labels
+  ]
+
+  def keep(key: _Key, result: dict[str, Any]) -> None:
+    results[key] = result
+    files.write_json(numbers, {**of, "results": list(results.values())})
+
+  missing = [key for key in asked if key not in results]
+  if missing:
+    dataset = load_images(models, flag_values)
+    held_out = getattr(dataset, flag_values.split)
+    _train(missing, models, (dataset.train, held_out), keep)
+  shown = [result for key, result in results.items() if not key.trial]
+  if flag_values.trials:
+    shown = [result for key, result in results.items() if key.trial]
+  print(table(shown))
+  if not flag_values.trials:
+    figures.save(draw(shown), figure)
+    print(f"figure:  {figure}")
+  print(f"numbers: {numbers}")
+
+
+if __name__ == "__main__":
+  sys.exit(launcher.run(__doc__, define_flags, main))
