@@ -162,12 +162,12 @@ def curves(
   columns = min(len(panels), columns)
   rows = -(-len(panels) // columns)
   names = dict.fromkeys(itertools.chain.from_iterable(panels.values()))
+  width = style.WIDTH / 3 * max(columns, 2)
   # As many as the longest name leaves room for.
-  legend_columns = max(1, min(4, 130 // (max(map(len, names)) + 12)))
+  room = int(16 * width)
+  legend_columns = max(1, min(4, room // (max(map(len, names)) + 12)))
   legend_rows = -(-len(names) // legend_columns)
-  figure = style.figure(
-    2.1 * rows + 0.2 * legend_rows + 0.1, style.WIDTH / 3 * max(columns, 2)
-  )
+  figure = style.figure(2.1 * rows + 0.2 * legend_rows + 0.1, width)
   axes = figure.subplots(rows, columns, squeeze=False)
   # The colours first: seven runs differ in them, the next in their lines.
   looks = itertools.cycle(itertools.product(_LINE_STYLES, style.LINES))

@@ -6,10 +6,10 @@ falls to zero by a cosine, for as many images whatever is read of them.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -20,33 +20,29 @@ from experiments.common import codes as codes_lib
 from experiments.common.codes import Codes
 from experiments.paper.tasks import NUM_OBJECTS
 
-_BATCH_SIZE = 64
+_BATCH_SIZE, _TEST_BATCH_SIZE = 64, 500
 _STEPS_PER_EXECUTION = 50
 # Images that a network is trained on: all that have labels so often, but at
 # least and at most so many.
-_PASSES, _FEWEST_IMAGES, _MOST_IMAGES = 40, 32_000, 256_000
-_STRIDE = 2  # of all convolutions
+_PASSES, _FEWEST_IMAGES, _MOST_IMAGES = 40, 96_000, 256_000
+# A model that is trained already needs few of them.
+_TUNED_SHARE = 0.25
+_WIDTH = 128  # units of a hidden layer
+_FILTERS, _KERNEL_SIZES, _STRIDE = (16, 32, 64), (5, 3, 3), 2
 _EMBEDDING_SIZE = 16
-_AUTOENCODER_WIDTH, _AUTOENCODER_LEARNING_RATE = 128, 1e-3
-_AUTOENCODER_IMAGES = 256_000
+_AUTOENCODER_IMAGES, _AUTOENCODER_LEARNING_RATE = 256_000, 1e-3
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-  """What is chosen for each method, on validation images.
+class Settings(NamedTuple):
+  """What is chosen for each method.
 
   Attributes:
-    width: units of the hidden layers; a half of them, the filters of the last
-      convolution.
     dropout: rate, after each hidden layer.
     learning_rate: of Adam, at first.
-    weight_decay: of Adam (Loshchilov and Hutter 2019).
   """
 
-  width: int
   dropout: float
   learning_rate: float
-  weight_decay: float
 
 
 def object_features(codes: Codes, count: tf.Tensor) -> tf.Tensor:
@@ -108,10 +104,7 @@ class Encoder(keras.layers.Layer):
 
 
 def of_objects(
-  shape: Sequence[int],
-  num_answers: int,
-  settings: Settings,
-  encoder: Encoder | None = None,
+  shape: Sequence[int], num_answers: int, dropout: float
 ) -> keras.Model:
   """Returns a classifier of two objects: the same layers for each, then both.
 
@@ -119,46 +112,54 @@ def of_objects(
   left object and of the right one.
 
   Args:
-    shape: of the input without the batch, see `object_features`; of images, if
-      there is an encoder.
+    shape: of the input without the batch, see `object_features`.
     num_answers: of the task.
-    settings: of the network.
-    encoder: of images to the features of their objects.
+    dropout: see `Settings`.
   """
-  inputs = keras.Input(shape, dtype=None if encoder is None else tf.uint8)
-  features = _Sample()(inputs if encoder is None else encoder(inputs))
-  objects = _hidden(features, settings, layers=2)
+  inputs = keras.Input(shape)
+  objects = _hidden(_Sample()(inputs), dropout, layers=2)
   objects = keras.layers.Dense(_EMBEDDING_SIZE)(objects)  # [B, 2, E]
   left, right = (objects[:, i, :, None] for i in range(NUM_OBJECTS))
   both = keras.layers.Dot(axes=2)([left, right])  # [B, E, E]
   return keras.Model(inputs, _answers(both, num_answers))
 
 
+def with_encoder(classifier: keras.Model, model: AIRModel) -> keras.Model:
+  """Returns a classifier of images that trains the weights of a model, too.
+
+  Args:
+    classifier: of the model's codes, trained.
+    model: trained.
+  """
+  inputs = keras.Input(model.config.model.image_size, dtype=tf.uint8)
+  return keras.Model(inputs, classifier(Encoder(model)(inputs)))
+
+
 def of_vectors(
-  shape: Sequence[int], num_answers: int, settings: Settings
+  shape: Sequence[int], num_answers: int, dropout: float
 ) -> keras.Model:
-  """Returns a classifier of vectors, with three hidden layers."""
+  """Returns a classifier of vectors, see `of_objects`."""
   inputs = keras.Input(shape)
-  hidden = _hidden(inputs, settings, layers=3)
+  hidden = _hidden(inputs, dropout, layers=3)
   return keras.Model(inputs, _answers(hidden, num_answers))
 
 
 def of_images(
-  shape: Sequence[int], num_answers: int, settings: Settings
+  shape: Sequence[int], num_answers: int, dropout: float
 ) -> keras.Model:
   """Returns a convolutional network, of images `shape` (H, W), uint8."""
   inputs = keras.Input(shape, dtype=tf.uint8)
-  features = _convolutions(inputs, settings.width)
-  features = keras.layers.Dropout(settings.dropout)(features)
-  hidden = _hidden(features, settings, layers=1)
+  features = _convolutions(inputs)
+  features = keras.layers.Dropout(dropout)(features)
+  hidden = _hidden(features, dropout, layers=1)
   return keras.Model(inputs, _answers(hidden, num_answers))
 
 
-def _hidden(features, settings: Settings, layers: int):
+def _hidden(features, dropout: float, layers: int):
   """Returns what hidden layers make of features."""
   for _ in range(layers):
-    features = keras.layers.Dense(settings.width, "relu")(features)
-    features = keras.layers.Dropout(settings.dropout)(features)
+    features = keras.layers.Dense(_WIDTH, "relu")(features)
+    features = keras.layers.Dropout(dropout)(features)
   return features
 
 
@@ -172,12 +173,12 @@ def _floats(images):
   return keras.layers.Rescaling(1.0 / 255.0)(images)[..., None]
 
 
-def _convolutions(images, width: int):
+def _convolutions(images):
   """Returns what three convolutions make of images, flattened."""
   features = _floats(images)
-  for divisor, size in ((8, 5), (4, 3), (2, 3)):
+  for filters, size in zip(_FILTERS, _KERNEL_SIZES, strict=True):
     features = keras.layers.Conv2D(
-      max(1, width // divisor), size, _STRIDE, "same", activation="relu"
+      filters, size, _STRIDE, "same", activation="relu"
     )(features)
   return keras.layers.Flatten()(features)
 
@@ -192,19 +193,20 @@ def autoencoder(images: np.ndarray, code_size: int, seed: int) -> keras.Model:
   """
   seed_all(seed)
   inputs = keras.Input(images.shape[1:], dtype=tf.uint8)
-  features = _convolutions(inputs, _AUTOENCODER_WIDTH)
+  features = _convolutions(inputs)
   code = keras.layers.Dense(code_size)(features)
   # The same the other way round, and cropped to the image.
   height, width = images.shape[1:]
   small = [math.ceil(side / _STRIDE**3) for side in (height, width)]
-  filters = _AUTOENCODER_WIDTH // 2
-  painted = keras.layers.Dense(filters * math.prod(small), "relu")(code)
-  painted = keras.layers.Reshape([*small, filters])(painted)
-  for number, size, activation in (
-    *((filters // 2, 3, "relu"), (filters // 4, 3, "relu"), (1, 5, None)),
+  small.append(_FILTERS[-1])
+  painted = keras.layers.Dense(math.prod(small), "relu")(code)
+  painted = keras.layers.Reshape(small)(painted)
+  for filters, size, activation in zip(
+    *((*_FILTERS[-2::-1], 1), _KERNEL_SIZES[::-1], ("relu", "relu", None)),
+    strict=True,
   ):
     painted = keras.layers.Conv2DTranspose(
-      number, size, _STRIDE, "same", activation=activation
+      filters, size, _STRIDE, "same", activation=activation
     )(painted)
   error = keras.layers.Subtract()(
     [_floats(inputs), painted[:, :height, :width]]
@@ -215,7 +217,7 @@ def autoencoder(images: np.ndarray, code_size: int, seed: int) -> keras.Model:
     images,
     np.zeros(len(images), np.float32),
     _AUTOENCODER_IMAGES,
-    Settings(_AUTOENCODER_WIDTH, 0.0, _AUTOENCODER_LEARNING_RATE, 0.0),
+    _AUTOENCODER_LEARNING_RATE,
   )
   return keras.Model(inputs, code)
 
@@ -226,7 +228,7 @@ def _train(
   inputs: np.ndarray,
   targets: np.ndarray,
   num_images: int,
-  settings: Settings,
+  learning_rate: float,
 ) -> None:
   """Trains a network.
 
@@ -236,7 +238,7 @@ def _train(
     inputs: `[N, ...]`.
     targets: `[N]`.
     num_images: to train on, each several times.
-    settings: of the optimizer.
+    learning_rate: at first.
   """
   steps = math.ceil(num_images / _BATCH_SIZE)
   inputs, targets = tf.constant(inputs), tf.constant(targets)
@@ -249,9 +251,8 @@ def _train(
     .map(lambda rows: (tf.gather(inputs, rows), tf.gather(targets, rows)))
   )
   model.compile(
-    keras.optimizers.AdamW(
-      keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps),
-      weight_decay=settings.weight_decay,
+    keras.optimizers.Adam(
+      keras.optimizers.schedules.CosineDecay(learning_rate, steps)
     ),
     loss,
     steps_per_execution=_STEPS_PER_EXECUTION,
@@ -268,8 +269,8 @@ def train(
   model: keras.Model,
   inputs: np.ndarray,
   answers: np.ndarray,
-  settings: Settings,
-  share: float = 1.0,
+  learning_rate: float,
+  tuned: bool = False,
 ) -> None:
   """Trains a classifier.
 
@@ -277,23 +278,21 @@ def train(
     model: see above.
     inputs: `[N, ...]`, that have labels.
     answers: `[N]`, the labels.
-    settings: of the optimizer.
-    share: of the images that others are trained on.
+    learning_rate: at first.
+    tuned: whether it is trained already, and is trained on.
   """
   num_images = min(max(_PASSES * len(answers), _FEWEST_IMAGES), _MOST_IMAGES)
   loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-  _train(model, loss, inputs, answers, round(share * num_images), settings)
+  if tuned:
+    num_images = round(_TUNED_SHARE * num_images)
+  _train(model, loss, inputs, answers, num_images, learning_rate)
 
 
-def accuracy(
-  model: keras.Model, inputs: np.ndarray, answers: np.ndarray
-) -> float:
-  """Returns the share of right answers.
-
-  Args:
-    model: a classifier.
-    inputs: `[N, ...]`.
-    answers: `[N]`.
-  """
-  logits = model.predict(inputs, batch_size=500, verbose=0)
-  return float(np.mean(logits.argmax(axis=-1) == answers))
+def outputs(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
+  """Returns what a network makes of inputs, `[N, ...]`, some at a time."""
+  return np.concatenate(
+    [
+      model(inputs[start : start + _TEST_BATCH_SIZE], training=False)
+      for start in range(0, len(inputs), _TEST_BATCH_SIZE)
+    ]
+  )

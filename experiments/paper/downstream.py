@@ -23,7 +23,7 @@ autoencoder      a convolutional auto-encoder's code, as large as that of both
 true-boxes       the pixels within the true boxes, and the boxes
 
 What is seen of two objects is ordered from left to right. The settings of each
-method were chosen by --trials, see docs/reproduce.md.
+method were chosen by --search, see docs/reproduce.md.
 
 Prints the accuracies, the median over the seeds. Writes downstream.json and
 downstream.png, for one run to its folders analysis and figures, for several to
@@ -33,8 +33,6 @@ their common parent folder. What is in downstream.json is not computed again.
 from __future__ import annotations
 
 import dataclasses
-import functools
-import itertools
 import json
 import pathlib
 import statistics
@@ -43,12 +41,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 from absl import flags
 from etils import epy
 
 from air.storage import files, run_folder
-from data.dataset import Dataset, Split
+from data.dataset import Dataset
 from experiments.common import configuration, launcher, runs, trained
 from experiments.common.launcher import UsageError
 from experiments.common.outputs import Outputs
@@ -58,27 +55,9 @@ from experiments.sweeps import plan
 
 with epy.lazy_imports():
   from air.viz import charts, figures
-  from experiments.common import codes as codes_lib
-  from experiments.paper import classifiers
+  from experiments.paper import methods
 
 _LABELS = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
-_SAMPLED, _TUNED = "-sampled", "-tuned"
-_PIXELS, _AUTOENCODER, _TRUE_BOXES = "pixels", "autoencoder", "true-boxes"
-# Width, dropout, learning rate and weight decay. The weights of a model need
-# few images, for they are trained already.
-_SETTINGS = {
-  "": (128, 0.2, 2e-3, 0.0),
-  _SAMPLED: (128, 0.2, 2e-3, 0.0),
-  _TUNED: (128, 0.2, 1e-3, 0.0),
-  _PIXELS: (128, 0.2, 1e-3, 0.0),
-  _AUTOENCODER: (128, 0.2, 1e-3, 0.0),
-  _TRUE_BOXES: (128, 0.2, 1e-3, 0.0),
-}
-_TUNED_SHARE = 0.25
-# What --trials draws from.
-_SPACE = (
-  *((128, 256), (0.0, 0.2, 0.4, 0.6), (5e-4, 1e-3, 2e-3, 5e-3), (0.0, 0.1)),
-)
 _TITLES = {
   "sum": "sum of the digits",
   "ascending": "whether they ascend from left to right",
@@ -134,26 +113,20 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   flags.DEFINE_list(
     "tasks", list(tasks.NUM_ANSWERS), "sum, ascending, or both", **options
   )
-  flags.DEFINE_integer(
-    "trials",
-    0,
-    "so many draws of the settings for each method, and no figure; 0: those"
-    " chosen. Needs --split=validation",
-    lower_bound=0,
+  flags.DEFINE_bool(
+    "search",
+    False,
+    "try all settings, for each method the same ones, and draw nothing; needs"
+    " --split=validation",
     **options,
   )
   trained.define_dataset_flags(flag_values)
   delattr(flag_values, "data")
 
 
-class _Model(NamedTuple):
-  """A run of a model, and the iteration of its newest checkpoint."""
-
-  run: runs.Run
-  iteration: int
-
-
-def load_models(folders: Sequence[pathlib.Path]) -> dict[str, list[_Model]]:
+def load_models(
+  folders: Sequence[pathlib.Path],
+) -> dict[str, list[methods.Model]]:
   """Returns the runs by the name of their model.
 
   Args:
@@ -162,7 +135,7 @@ def load_models(folders: Sequence[pathlib.Path]) -> dict[str, list[_Model]]:
   Raises:
     UsageError: if one cannot be used, or if they are of different images.
   """
-  models: dict[str, list[_Model]] = {}
+  models: dict[str, list[methods.Model]] = {}
   for folder in folders:
     run = runs.load(folder)
     if run.data.data:
@@ -177,12 +150,12 @@ def load_models(folders: Sequence[pathlib.Path]) -> dict[str, list[_Model]]:
       )
     name = "AIR" if run.air.model.step_input == "image" else "DAIR"
     _, iteration = run_folder.restore_model(folder, run.air)
-    models.setdefault(name, []).append(_Model(run, iteration))
+    models.setdefault(name, []).append(methods.Model(run, iteration))
   return dict(sorted(models.items()))
 
 
 def load_images(
-  models: Mapping[str, Sequence[_Model]], flag_values: flags.FlagValues
+  models: Mapping[str, Sequence[methods.Model]], flag_values: flags.FlagValues
 ) -> Dataset:
   """Returns images of two digits, otherwise as those of all runs.
 
@@ -217,118 +190,6 @@ def load_images(
       f" now {dataset.digit_source}; expected the same --mnist"
     )
   return dataset
-
-
-def all_methods(models: Mapping[str, Sequence[_Model]]) -> list[str]:
-  """Returns the names of the methods."""
-  of_codes = itertools.product(models, ("", _SAMPLED, _TUNED))
-  return [
-    *map("".join, of_codes), *(_PIXELS, _AUTOENCODER, _TRUE_BOXES)
-  ]  # fmt: skip
-
-
-def _kind(method: str, models: Mapping[str, Any]) -> str:
-  """Returns what `_SETTINGS` calls a method."""
-  for model in models:
-    if method.startswith(model):
-      return method.removeprefix(model)
-  return method
-
-
-def settings_of(kind: str, trial: int) -> classifiers.Settings:
-  """Returns the settings of a method.
-
-  Args:
-    kind: see `_SETTINGS`.
-    trial: 0: those chosen; from 1 on, drawn at random, the same for all.
-  """
-  values: Sequence[Any] = _SETTINGS[kind]
-  if trial:
-    rng = np.random.default_rng(trial)
-    values = [choices[rng.integers(len(choices))] for choices in _SPACE]
-  return classifiers.Settings(*values)
-
-
-class _Inputs:
-  """What the methods read, of images that have labels and of others."""
-
-  def __init__(
-    self,
-    models: Mapping[str, Sequence[_Model]],
-    labelled: Split,
-    held_out: Split,
-  ):
-    """Makes it.
-
-    Args:
-      models: see `load_models`.
-      labelled: images.
-      held_out: images.
-    """
-    self._models = models
-    self._splits = (labelled, held_out)
-    first = next(iter(models.values()))[0].run.air.model
-    self._glimpse_size = first.glimpse_size
-    self._code_size = tasks.NUM_OBJECTS * (first.what_size + first.where_size)
-    # Seeds take turns: what was read last may be read again.
-    remember = functools.lru_cache(maxsize=len(models))
-    self._codes = remember(self._infer)
-
-  def run_of(self, method: str, seed: int) -> runs.Run | None:
-    """Returns the run whose codes a method reads, if it reads any."""
-    for name, group in self._models.items():
-      if method.startswith(name):
-        return group[seed % len(group)].run
-    return None
-
-  def of(self, method: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns what a method reads of the images, labelled and held out.
-
-    Args:
-      method: its name.
-      seed: of the sampled n, and of the auto-encoder.
-    """
-    run = self.run_of(method, seed)
-    images = [split.images for split in self._splits]
-    if method == _PIXELS or method.endswith(_TUNED):
-      labelled, held_out = images
-    elif method == _AUTOENCODER:
-      encoder = classifiers.autoencoder(images[0], self._code_size, seed)
-      labelled, held_out = (
-        encoder.predict(x, batch_size=500, verbose=0) for x in images
-      )
-    elif method == _TRUE_BOXES:
-      labelled, held_out = (
-        tasks.true_objects(split, self._glimpse_size) for split in self._splits
-      )
-    else:
-      assert run is not None
-      rng = np.random.default_rng(seed)
-      labelled, held_out = (
-        classifiers.object_features(
-          codes,
-          _sampled(codes.count_probs, rng)
-          if method.endswith(_SAMPLED)
-          else codes.count,
-        ).numpy()
-        for codes in self._codes(run.folder)
-      )
-    return labelled, held_out
-
-  def _infer(self, folder: pathlib.Path) -> list[codes_lib.Codes]:
-    model, _ = run_folder.restore_model(folder, runs.load(folder).air)
-    found = []
-    for split in self._splits:
-      codes = codes_lib.infer(model, split.images)
-      kept = (field[:, : tasks.NUM_OBJECTS] for field in codes[:-1])
-      found.append(codes_lib.Codes(*kept, codes.count_probs))
-    return found
-
-
-def _sampled(probs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-  """Returns a number for each row of probabilities `[N, T + 1]`."""
-  above = rng.random([len(probs), 1]) >= np.cumsum(probs, axis=-1)[:, :-1]
-  return above.sum(axis=-1)
 
 
 def _read(path: pathlib.Path, of: Mapping[str, Any]) -> dict[_Key, Any]:
@@ -422,79 +283,41 @@ def draw(results: Sequence[Mapping[str, Any]]) -> figures.Figure:
 
 def _train(
   keys: Sequence[_Key],
-  models: Mapping[str, Sequence[_Model]],
-  dataset: tuple[Split, Split],
+  trainer: methods.Methods,
   keep: Callable[[_Key, dict[str, Any]], None],
 ) -> None:
   """Trains and tests classifiers.
 
   Args:
     keys: of their results.
-    models: see `load_models`.
-    dataset: images with labels, and held-out ones.
+    trainer: trains them.
     keep: takes the results.
   """
-  inputs = _Inputs(models, *dataset)
-  answers = {
-    task: [tasks.answers(task, split) for split in dataset]
-    for task in {key.task for key in keys}
-  }
+  known = methods.of_models(list(trainer.models))
   with Task("training classifiers", len(keys)) as progress:
-    for (method, seed), group in itertools.groupby(
-      keys, lambda key: (key.method, key.seed)
-    ):
-      progress.doing = f"getting what {method} reads, seed {seed}"
-      labelled, held_out = inputs.of(method, seed)
-      order = np.random.default_rng(seed).permutation(len(labelled))
-      run = inputs.run_of(method, seed)
-      for key in group:
-        progress.doing = (
-          f"training {method}, {key.task}, {key.labels:,} labels, seed {seed}"
-        )
-        started = time.process_time()
-        kind = _kind(method, models)
-        settings = settings_of(kind, key.trial)
-        right, right_held_out = answers[key.task]
-        chosen = order[: key.labels]
-        classifiers.seed_all(seed)
-        network = _network(method, run, labelled.shape[1:], key.task, settings)
-        share = _TUNED_SHARE if kind == _TUNED else 1.0
-        classifiers.train(
-          network, labelled[chosen], right[chosen], settings, share
-        )
-        accuracy = classifiers.accuracy(network, held_out, right_held_out)
-        keep(
-          key,
-          {
-            **key._asdict(),
-            "run": None if run is None else str(run.folder),
-            "settings": dataclasses.asdict(settings),
-            "accuracy": accuracy,
-            "cpu_seconds": round(time.process_time() - started, 1),
-          },
-        )
-        progress.advance()
-
-
-def _network(
-  method: str,
-  run: runs.Run | None,
-  shape: Sequence[int],
-  task: str,
-  settings: classifiers.Settings,
-) -> Any:
-  """Returns the classifier of a method, before training."""
-  num_answers = tasks.NUM_ANSWERS[task]
-  if method == _PIXELS:
-    return classifiers.of_images(shape, num_answers, settings)
-  if method == _AUTOENCODER:
-    return classifiers.of_vectors(shape, num_answers, settings)
-  encoder = None
-  if method.endswith(_TUNED):
-    assert run is not None
-    model, _ = run_folder.restore_model(run.folder, run.air)
-    encoder = classifiers.Encoder(model)
-  return classifiers.of_objects(shape, num_answers, settings, encoder)
+    for key in keys:
+      progress.doing = (
+        f"training {key.method}, {key.task}, {key.labels:,} labels,"
+        f" seed {key.seed}"
+      )
+      started = time.process_time()
+      method = known[key.method]
+      settings = methods.settings_of(method.kind, key.trial)
+      accuracy = trainer.accuracy(
+        method, key.task, key.labels, key.seed, settings
+      )
+      model = trainer.model_of(method, key.seed)
+      keep(
+        key,
+        {
+          **key._asdict(),
+          "run": None if model is None else str(model.run.folder),
+          "settings": settings._asdict(),
+          "accuracy": accuracy,
+          "cpu_seconds": round(time.process_time() - started, 1),
+        },
+      )
+      progress.advance()
 
 
 def _check(flag_values: flags.FlagValues) -> None:
@@ -517,10 +340,10 @@ def _check(flag_values: flags.FlagValues) -> None:
       f"tasks is '{','.join(flag_values.tasks)}', expected some of"
       f" {', '.join(_TITLES)}"
     )
-  if flag_values.trials and flag_values.split != "validation":
+  if flag_values.search and flag_values.split != "validation":
     raise UsageError(
-      f"trials is {flag_values.trials}, expected --split=validation with it:"
-      " nothing is chosen on test images"
+      "search is true, expected --split=validation with it: nothing is chosen"
+      " on test images"
     )
 
 
@@ -531,11 +354,11 @@ def main(flag_values: flags.FlagValues) -> None:
   runs.names("run_dirs", folders)  # says so if one is there twice
   figure, numbers = _OUTPUTS.files(flag_values, folders)
   models = load_models(folders)
-  methods = flag_values.methods or all_methods(models)
-  if not set(methods) <= set(all_methods(models)):
+  known = methods.of_models(list(models))
+  names = flag_values.methods or list(known)
+  if not known.keys() >= set(names):
     raise UsageError(
-      f"methods is '{','.join(methods)}', expected some of"
-      f" {', '.join(all_methods(models))}"
+      f"methods is '{','.join(names)}', expected some of {', '.join(known)}"
     )
   of = {
     "split": flag_values.split,
@@ -549,11 +372,12 @@ def main(flag_values: flags.FlagValues) -> None:
     },
   }
   results = _read(numbers, of)
+  trials = range(1, methods.NUM_TRIALS + 1) if flag_values.search else (0,)
   asked = [
-    _Key(method, task, labels, seed, trial)
+    _Key(name, task, labels, seed, trial)
     for seed in flag_values.seeds
-    for method in methods
-    for trial in range(1, flag_values.trials + 1) or [0]
+    for name in names
+    for trial in trials
     for task in flag_values.tasks
     for labels in flag_values.labels
   ]
@@ -566,12 +390,10 @@ def main(flag_values: flags.FlagValues) -> None:
   if missing:
     dataset = load_images(models, flag_values)
     held_out = getattr(dataset, flag_values.split)
-    _train(missing, models, (dataset.train, held_out), keep)
-  shown = [result for key, result in results.items() if not key.trial]
-  if flag_values.trials:
-    shown = [result for key, result in results.items() if key.trial]
+    _train(missing, methods.Methods(models, dataset.train, held_out), keep)
+  shown = [result for key, result in results.items() if key.trial in trials]
   print(table(shown))
-  if not flag_values.trials:
+  if not flag_values.search:
     figures.save(draw(shown), figure)
     print(f"figure:  {figure}")
   print(f"numbers: {numbers}")
