@@ -403,3 +403,11 @@ class TestBoxes:
     assert rows.max() + 1 <= np.ceil(y1 + margin_y)
     assert columns.min() >= np.floor(x0 - margin_x)
     assert columns.max() + 1 <= np.ceil(x1 + margin_x)
+
+
+def test_windows_are_those_of_boxes():
+  boxes = np.array([[0, 0, 9, 11], [2, 3, 5, 10]])
+  windows = transformer.windows(boxes, (9, 11))
+  np.testing.assert_allclose(windows[0], [1.0, 0.0, 1.0, 0.0], atol=1e-6)
+  found = transformer.boxes(windows, (9, 11))
+  np.testing.assert_allclose(found, boxes, atol=1e-5)

@@ -129,6 +129,17 @@ def test_curves(tmp_path):
   assert (tmp_path / "curves.png").exists()
 
 
+def test_curves_over_a_logarithmic_axis_with_a_legend_that_fits(tmp_path):
+  names = [f"a name that takes much room {i}" for i in range(3)]
+  panels = {"right": {name: {10: 0.1, 1000: 0.2} for name in names}}
+  figure = charts.curves(panels, log_x=True)
+  figures.save(figure, tmp_path / "curves.png")
+  [axis] = figure.axes
+  assert axis.get_xscale() == "log"
+  [legend] = figure.legends
+  assert legend.get_window_extent().width <= figure.bbox.width
+
+
 def test_curves_of_references_are_broken_lines_that_differ():
   references = ["theirs", "others'", "a third", "a fourth", "a fifth"]
   names = ["theirs", "run 0", *references[1:], "run 1"]

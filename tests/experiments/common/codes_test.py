@@ -1,6 +1,7 @@
 """The codes of images."""
 
 import numpy as np
+import tensorflow as tf
 
 import air
 from experiments.common import codes as codes_lib
@@ -10,7 +11,8 @@ def test_they_are_the_means_of_each_image(run_dir, user_images, monkeypatch):
   monkeypatch.setattr(codes_lib, "BATCH_SIZE", 5)
   model = air.load(run_dir).network
   codes = codes_lib.infer(model, user_images, with_glimpses=True)
-  output = model(user_images / np.float32(255), model.zero_noise(16))
+  images = tf.constant(user_images / np.float32(255))
+  output = model(images, model.zero_noise(16))
   for field, expected in (
     (codes.what, output.steps.what_loc),
     (codes.what_scale, output.steps.what_scale),
