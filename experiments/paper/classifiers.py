@@ -24,13 +24,13 @@ _BATCH_SIZE, _TEST_BATCH_SIZE = 64, 500
 _STEPS_PER_EXECUTION = 50
 # Images that a network is trained on: all that have labels so often, but at
 # least and at most so many.
-_PASSES, _FEWEST_IMAGES, _MOST_IMAGES = 40, 96_000, 256_000
+_PASSES, _FEWEST_IMAGES, _MOST_IMAGES = 40, 96_000, 200_000
 # A model that is trained already needs few of them.
-_TUNED_SHARE = 0.25
+_TUNED_SHARE = 0.2
 _WIDTH = 128  # units of a hidden layer
 _FILTERS, _KERNEL_SIZES, _STRIDE = (16, 32, 64), (5, 3, 3), 2
 _EMBEDDING_SIZE = 16
-_AUTOENCODER_IMAGES, _AUTOENCODER_LEARNING_RATE = 256_000, 1e-3
+_AUTOENCODER_IMAGES, _AUTOENCODER_LEARNING_RATE = 200_000, 1e-3
 
 
 class Settings(NamedTuple):
@@ -96,6 +96,8 @@ class Encoder(keras.layers.Layer):
     # Keras trains them. The others have no effect on codes, or no gradient.
     self._variables = list(model.cell.trainable_variables)
 
+  # Nothing here needs AutoGraph, and without it tracing is faster.
+  @tf.autograph.experimental.do_not_convert
   def call(self, images: tf.Tensor) -> tf.Tensor:
     """Returns `object_features` of images, with the most probable n."""
     codes = self._codes(images)
@@ -149,8 +151,16 @@ def of_images(
 ) -> keras.Model:
   """Returns a convolutional network, of images `shape` (H, W), uint8."""
   inputs = keras.Input(shape, dtype=tf.uint8)
-  features = _convolutions(inputs)
-  features = keras.layers.Dropout(dropout)(features)
+  features = _floats(inputs)
+  strides = (_STRIDE, 1, 1)
+  for filters, size, stride in zip(
+    _FILTERS, _KERNEL_SIZES, strides, strict=True
+  ):
+    features = keras.layers.Conv2D(
+      filters, size, stride, "same", activation="relu"
+    )(features)
+    features = keras.layers.MaxPool2D(padding="same")(features)
+  features = keras.layers.Dropout(dropout)(keras.layers.Flatten()(features))
   hidden = _hidden(features, dropout, layers=1)
   return keras.Model(inputs, _answers(hidden, num_answers))
 
@@ -173,16 +183,6 @@ def _floats(images):
   return keras.layers.Rescaling(1.0 / 255.0)(images)[..., None]
 
 
-def _convolutions(images):
-  """Returns what three convolutions make of images, flattened."""
-  features = _floats(images)
-  for filters, size in zip(_FILTERS, _KERNEL_SIZES, strict=True):
-    features = keras.layers.Conv2D(
-      filters, size, _STRIDE, "same", activation="relu"
-    )(features)
-  return keras.layers.Flatten()(features)
-
-
 def autoencoder(
   images: np.ndarray, code_size: int, seed: int
 ) -> tuple[keras.Model, keras.Model]:
@@ -197,8 +197,12 @@ def autoencoder(
   """
   seed_all(seed)
   inputs = keras.Input(images.shape[1:], dtype=tf.uint8)
-  features = _convolutions(inputs)
-  code = keras.layers.Dense(code_size)(features)
+  features = _floats(inputs)
+  for filters, size in zip(_FILTERS, _KERNEL_SIZES, strict=True):
+    features = keras.layers.Conv2D(
+      filters, size, _STRIDE, "same", activation="relu"
+    )(features)
+  code = keras.layers.Dense(code_size)(keras.layers.Flatten()(features))
   # The same the other way round, and cropped to the image.
   height, width = images.shape[1:]
   small = [math.ceil(side / _STRIDE**3) for side in (height, width)]

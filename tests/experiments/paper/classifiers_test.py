@@ -25,7 +25,7 @@ def images():
 def model():
   config = ModelConfig(
     image_size=(13, 11),
-    num_steps=3,
+    num_steps=2,
     glimpse_size=(5, 5),
     what_size=3,
     hidden_sizes=(8,),
@@ -148,7 +148,7 @@ def test_with_an_encoder_it_answers_as_it_does_of_codes(
 
 @pytest.mark.parametrize(
   ("labels", "tuned", "expected"),
-  [(50, False, 96_000), (5_000, False, 200_000), (50_000, True, 64_000)],
+  [(50, False, 96_000), (4_000, False, 160_000), (50_000, True, 40_000)],
 )
 def test_the_more_labels_the_longer_it_is_trained_within_bounds(
   labels, tuned, expected, monkeypatch

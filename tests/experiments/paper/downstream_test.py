@@ -1,6 +1,7 @@
 """Classifiers on codes, and on what rivals them."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -43,17 +44,21 @@ ALL = [
 def run_dirs(call, tmp_path_factory, eager_execution):
   """The folders of runs by name, in one folder."""
   folder = tmp_path_factory.mktemp("runs")
-  variants = {
-    "air": [],
-    "air-again": ["--seed=1"],
-    "dair": DAIR,
-    "small": ["--digit_size=5"],
-    "one": ["--num_steps=1", "--counts=0,1"],
-  }
   with eager_execution():
-    for name, others in variants.items():
+    for name, others in (("air", []), ("dair", DAIR)):
       assert call(train, f"--run_dir={folder / name}", *TINY, *others) == 0
-  return {name: folder / name for name in variants}
+  # As if they were trained, too.
+  for name, part, field, value in (
+    ("air-again", "model", "num_steps", 3),
+    ("small", None, "digit_size", [5]),
+    ("one", "model", "num_steps", 1),
+  ):
+    shutil.copytree(folder / "air", folder / name)
+    path = folder / name / "config.json"
+    config = json.loads(path.read_text())
+    (config["air"][part] if part else config["data"])[field] = value
+    path.write_text(json.dumps(config))
+  return {path.name: path for path in folder.iterdir()}
 
 
 @pytest.fixture
