@@ -14,6 +14,7 @@ from absl import flags
 
 from air.noise import Noise
 from air.storage import blog_code
+from air.storage import weights as weights_lib
 from air.training import Trainer
 from experiments import train
 from experiments.common import configuration
@@ -196,7 +197,7 @@ def test_blog_code_gradients(data):
     ("grad_opt_loss/", port.model.model_variables, gradients),
     ("grad_baseline_loss/", port.model.baseline_variables, baseline_gradients),
   ):
-    names = blog_code.names(port.model, variables)
+    names = weights_lib.names(port.model, variables)
     expected = blog_code.convert(
       arrays_under(data, prefix), names, forget_bias=0.0
     )
@@ -222,7 +223,7 @@ def check_training_steps(data, jit_compile):
     for name, values in (("loss", losses), ("baseline_loss", baseline_losses)):
       key = f"train/{name}_after_step_{k}"
       assert_close(values[k], data[key], key, 1e-4)
-  names = blog_code.names(port.model, port.model.trainable_variables)
+  names = weights_lib.names(port.model, port.model.trainable_variables)
   before, after = (
     blog_code.convert(arrays_under(data, prefix), names)
     for prefix in ("var/", "var_after_5_steps/")

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable, Mapping
 
 import numpy as np
-import tensorflow as tf
 
 from air.errors import CheckpointError
 from air.model import AIRModel
+from air.storage import weights as weights_lib
 
 _MLPS = {
   "cell": "AIRCell/MLP",  # which takes the place of the LSTM, unlike there
@@ -75,12 +75,6 @@ def settings(original: Mapping[str, np.ndarray]) -> dict[str, float]:
     for name, value in original.items()
     if _last(name) in _SETTINGS and np.ndim(value) == 0
   }
-
-
-def names(model: AIRModel, variables: Iterable[tf.Variable]) -> list[str]:
-  """Returns the names by which `convert` knows variables of a model."""
-  prefix = f"{model.name}/"
-  return [v.name.removeprefix(prefix).removesuffix(":0") for v in variables]
 
 
 def _original_name(name: str) -> str:
@@ -173,7 +167,7 @@ def assign(model: AIRModel, original: Mapping[str, np.ndarray]) -> None:
       as it was.
   """
   trainable = model.trainable_variables
-  variables = dict(zip(names(model, trainable), trainable, strict=True))
+  variables = dict(zip(weights_lib.names(model, trainable), trainable, strict=True))
   weights = convert(original, variables)
   wrong = [
     f"{_original_name(name)} of shape {list(weights[name].shape)}, expected"
