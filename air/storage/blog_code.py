@@ -167,7 +167,9 @@ def assign(model: AIRModel, original: Mapping[str, np.ndarray]) -> None:
       as it was.
   """
   trainable = model.trainable_variables
-  variables = dict(zip(weights_lib.names(model, trainable), trainable, strict=True))
+  variables = dict(
+    zip(weights_lib.names(model, trainable), trainable, strict=True)
+  )
   weights = convert(original, variables)
   wrong = [
     f"{_original_name(name)} of shape {list(weights[name].shape)}, expected"
