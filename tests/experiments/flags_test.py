@@ -180,7 +180,7 @@ def test_help(module):
     line.endswith("(required)") for line in shown_flags(process.stdout)
   ]
   assert required == sorted(required, reverse=True)
-  only_defaults = {"report", "speed", "startup"}
+  only_defaults = {"demo", "report", "speed", "startup"}
   assert any(required) == (module.split(".")[-1] not in only_defaults)
 
 
