@@ -163,8 +163,11 @@ function readWeights(buffer) {
   for (const [name, {dtype, data_offsets: [begin, end]}] of
     Object.entries(entries)) {
     if (dtype !== "F16") throw new Error(`${name} is not of float16`);
-    const bits = new Uint16Array(buffer.slice(8 + length + begin, 8 + length + end));
-    weights[name] = Float32Array.from(bits, (b) => table[b]);
+    const start = 8 + length;
+    const bits = new Uint16Array(buffer.slice(start + begin, start + end));
+    const values = new Float32Array(bits.length);
+    for (let i = 0; i < bits.length; i++) values[i] = table[bits[i]];
+    weights[name] = values;
     size += bits.length;
   }
   const described = Object.fromEntries(
@@ -780,7 +783,7 @@ class Page {
       `Everything runs in this page; no picture leaves it. ${model.name} has`
       + ` ${(size / 1e6).toFixed(1)} million weights and was trained for`
       + ` ${(described.iteration || 0).toLocaleString("en")} iterations`
-      + (counts ? ` on pictures of ${counts} digits.` : ".");
+      + (counts ? ` on pictures of ${counts} objects.` : ".");
   }
 
   buildSliders() {

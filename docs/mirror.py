@@ -1,7 +1,8 @@
 """A hook of MkDocs: the site mirrors the repository.
 
 Documents lie in the site where they lie in the repository, and so does every
-file that they link to. A link then works in both.
+file that they link to. A link then works in both. The page in `demo/` is there,
+too, and works.
 """
 
 import pathlib
@@ -35,6 +36,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
   """
   documents = [path for f in _FOLDERS for path in (_ROOT / f).glob("*.md")]
   paths = {*documents, *(_ROOT / "docs").glob("*.css")}
+  paths.update(path for path in (_ROOT / "demo").rglob("*") if path.is_file())
   for document in documents:
     for link in _LINK.findall(document.read_text(encoding="utf-8")):
       path = (document.parent / link).resolve()

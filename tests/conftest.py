@@ -28,6 +28,7 @@ SLOWEST = (
   "train_test.py",
   "speed_test.py",
   "sweep_test.py",
+  "demo_test.py",
   "kill_test_test.py",
   "training_test.py",
   "parity_test.py",

@@ -17,6 +17,8 @@ from PIL import Image
 from selenium import webdriver
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.actions.action_builder import ActionBuilder
+from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 
 from air import transformer
@@ -315,21 +317,27 @@ def test_a_digit_is_dragged(opened):
   assert any(box[1] < 8 and 14 < box[0] < 28 for box in after["boxes"])
 
 
-def draw(browser, points, fraction=50):
-  """Draws a line through points (x, y), in pixels of the picture."""
+def draw(browser, points, kind="mouse"):
+  """Draws a line through points (x, y), in pixels of the picture.
+
+  Args:
+    browser: that shows the page.
+    points: of the line.
+    kind: of what draws, mouse or touch.
+  """
   frame = browser.find_element(By.ID, "picture")
   side = frame.size["width"]
   places = [
-    (round((x / fraction - 0.5) * side), round((y / fraction - 0.5) * side))
+    (round((x / 50 - 0.5) * side), round((y / 50 - 0.5) * side))
     for x, y in points
   ]
-  actions = ActionChains(browser, 0).move_to_element_with_offset(
-    frame, *places[0]
-  )
-  actions.click_and_hold()
+  actions = ActionBuilder(browser, PointerInput(kind, kind), duration=0)
+  pointer = actions.pointer_action
+  pointer.move_to(frame, *places[0]).pointer_down()
   for place in places[1:]:
-    actions.move_to_element_with_offset(frame, *place)
-  actions.release().perform()
+    pointer.move_to(frame, *place)
+  pointer.pointer_up()
+  actions.perform()
 
 
 def circle(x, y, width, height):
@@ -353,7 +361,7 @@ def test_what_is_drawn_is_counted(name, opened):
   click(opened, "clear")
   assert state(opened)["count"] == 0
   for stroke in STROKES[name]:
-    draw(opened, stroke)
+    draw(opened, stroke, "touch" if name == "a zero" else "mouse")
   seen = state(opened)
   assert seen["count"] == 1 + (" and " in name)
   assert seen["digits"] == []
