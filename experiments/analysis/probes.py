@@ -278,7 +278,7 @@ def _objects(
       f"run_dirs holds {run.folder}, whose images have no labels; expected runs"
       " on generated images"
     )
-  model, iteration = run_folder.restore_model(run.folder, run.air)
+  model, iteration = run_folder.restore_model(run.folder, run.air, run.id)
   splits = (
     dataset.train.first(_TRAINING_IMAGES),
     getattr(dataset, flag_values.split),

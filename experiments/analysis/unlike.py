@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import air
 from air.storage import files
-from data.dataset import load_or_generate
+from data import config as data_config
 from experiments.common import launcher, runs, trained
 from experiments.common.launcher import UsageError
 
@@ -116,27 +116,28 @@ def generated(
     run: whose images are of digits.
     num_images: of each kind.
   """
-  spec = dataclasses.replace(run.data.spec(), num_images=1)
-  more = max(spec.counts) + 1
+  data = run.data
+  more = max(data.counts) + 1
   kinds = {
     f"{number} digits": {"counts": (number,), "overlap": True}
     for number in (more, more + 1)
   }
   kinds["digits that may overlap"] = {"overlap": True}
-  for factor, counts in ((0.5, spec.counts), (1.5, (0, 1))):
-    sides = tuple(round(factor * side) for side in spec.digit_size)
+  for factor, counts in ((0.5, data.counts), (1.5, (0, 1))):
+    sides = tuple(round(factor * side) for side in data.digit_size)
     # Others would not fit.
     kinds[f"digits x {factor}"] = {"digit_size": sides, "counts": counts}
   for name, values in kinds.items():
-    dataset = load_or_generate(
-      dataclasses.replace(spec, count_probs=(), **values),
-      cache_dir=None,
+    others = dataclasses.replace(
+      data,
+      count_probs=(),
+      num_images=1,
       validation_size=1,
       test_size=num_images,
-      seed=run.data.data_seed + 1,
-      mnist=run.data.mnist,
+      data_seed=data.data_seed + 1,
+      **values,
     )
-    yield name, dataset.test.images
+    yield name, data_config.load(others, cache_dir=None).test.images
 
 
 def _to_bytes(images: np.ndarray) -> np.ndarray:
@@ -186,7 +187,8 @@ def main(flag_values: flags.FlagValues) -> None:
     **dict(changed(images, rng)),
     **dict(drawn(len(images), model.image_size, rng)),
   }
-  if not run.data.data:
+  of_digits = run.data.dataset == "multi_mnist" and not run.data.data
+  if of_digits and run.data.placement == "apart":
     kinds |= dict(generated(run, len(images)))
   rows = []
   print("unlike, %   to warn   images")

@@ -80,7 +80,7 @@ def write(
     (
       run,
       trained.load_dataset_of(run, flag_values),
-      *run_folder.restore_model(run.folder, run.air),
+      *run_folder.restore_model(run.folder, run.air, run.id),
     )
     for run in shown
   ]

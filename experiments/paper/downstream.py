@@ -149,7 +149,7 @@ def load_models(
         " least two"
       )
     name = "AIR" if run.air.model.step_input == "image" else "DAIR"
-    _, iteration = run_folder.restore_model(folder, run.air)
+    _, iteration = run_folder.restore_model(folder, run.air, run.id)
     models.setdefault(name, []).append(methods.Model(run, iteration))
   return dict(sorted(models.items()))
 

