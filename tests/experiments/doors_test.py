@@ -12,12 +12,14 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl import flags as absl_flags
 from PIL import Image
 
 import air
+from air.images import Reading
 from air.storage import export
 from experiments import infer, train
-from experiments.common import training
+from experiments.common import configuration, runs, training
 
 _RNG = np.random.default_rng(0)
 SCENES = np.zeros((6, 14, 14), np.uint8)
@@ -251,6 +253,38 @@ def test_refused(name, model, signatures, train_on, infer_on, tmp_path):
     assert train_on(data, reading) == f"train of {data} {sentence}"
   if not reading and images.ndim == 3 and images.dtype in (np.uint8, "f"):
     assert re.search(words, served(signatures, images))
+
+
+def test_runs_of_before_the_flags(tiny_run, tmp_path):
+  config = json.loads((tiny_run / "config.json").read_text())
+  for name in ("invert", "max_value"):
+    del config["data"][name]
+  (tmp_path / "config.json").write_text(json.dumps(config))
+  run = runs.load(tmp_path)
+  assert run.data.reading() == Reading()
+  assert run.settings() == runs.load(tiny_run).settings()
+  assert not run.settings()["invert"]
+
+
+def test_inverted_digits_make_the_same_images(tmp_path):
+  digits = np.zeros((24, 28, 28), np.uint8)
+  digits[:, 4:24, 6:20] = _RNG.integers(1, 256, (24, 20, 14))
+  labels = np.arange(24)
+  made = []
+  for name, array, flags in (
+    ("plain", digits, []),
+    ("inverted", 255 - digits, ["--invert"]),
+    ("float32", digits.astype("f"), ["--max_value=255"]),
+  ):
+    path = tmp_path / f"{name}.npz"
+    np.savez(path, x_train=array, y_train=labels, x_test=array, y_test=labels)
+    flag_values = absl_flags.FlagValues()
+    configuration.define_flags(flag_values)
+    sizes = ["--num_images=9", "--validation_size=3", "--test_size=3"]
+    flag_values(["train", *sizes, f"--mnist={path}", *flags])
+    config = configuration.data_config(flag_values)
+    made.append(runs.digest(runs.load_dataset(config, None)))
+  assert len(set(made)) == 1
 
 
 def test_a_black_image_is_an_image(

@@ -80,7 +80,7 @@ def images(tmp_path):
   rng = np.random.default_rng(0)
   arrays = {}
   for split in ("train", "validation", "test"):
-    images = rng.integers(0, 256, [12, 12, 12], np.uint8)
+    images = rng.integers(0, 256, [12, 12, 12], np.uint8) // 3
     arrays[f"{split}_images"] = images
     arrays[f"{split}_counts"] = rng.integers(0, 3, 12)
   path = tmp_path / "images.npz"
