@@ -250,6 +250,12 @@ def _read_folder(folder: pathlib.Path, reading: Reading) -> dict[str, Split]:
       f'data is "{folder}", a folder without {" and ".join(missing)}; expected'
       " train, test and perhaps validation, folders of pictures"
     )
+  others = [name for name in there - {*_SPLITS} if not name.startswith(".")]
+  if "validation" not in there and others:  # one of them may be meant
+    raise DataError(
+      f"{folder} has the folder {min(others)}, expected validation, or nothing"
+      " beside train and test"
+    )
   splits = {}
   for name in _SPLITS:
     if name in there:

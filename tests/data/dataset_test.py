@@ -402,6 +402,10 @@ def test_folders_of_pictures(tmp_path):
   [
     ({"train": _images(2)}, '^data is ".*", a folder without test; expected'),
     ({}, "a folder without train and test; expected train, test and perhaps"),
+    (
+      {"train": _images(2), "test": _images(2), "val": []},
+      "has the folder val, expected validation, or nothing beside",
+    ),
     ({"train": [], "test": _images(2)}, "^data holds the folder .*train, in"),
     (
       {"train": _images(2), "test": 255 - _images(2)},
