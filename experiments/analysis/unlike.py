@@ -68,7 +68,6 @@ def changed(
     x = rng.integers(0, image.shape[1] - width + 1)
     image[y : y + height, x : x + width] ^= 255
   yield "a patch inverted", patched
-  yield "inverted", ~images
 
 
 def drawn(
