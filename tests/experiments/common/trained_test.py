@@ -219,7 +219,9 @@ def test_export(run_dir, tmp_path, capsys):
   flags = [f"--run_dir={run_dir}", f"--out={out}", "--count_probs=equal"]
   assert call(export, *flags) == 0
   assert names(tmp_path) == ["out"]
-  assert capsys.readouterr().out.startswith(f"{out}: infer(images, seed)")
+  assert capsys.readouterr().out.startswith(
+    f"{out}: serving_default(images), infer(images, seed)"
+  )
   scenes = tf.saved_model.load(out).signatures["sample"](
     n=tf.constant(2), seed=tf.constant(0)
   )
