@@ -440,6 +440,7 @@ class TestSummarize:
     kl_what=np.array([1.0, 1.0, 1.0, 2.0], np.float32),
     kl_where=np.array([0.0, 0.0, 0.0, 3.0], np.float32),
     kl_where_annealed=np.array([9.0] * 4, np.float32),
+    kl_background=np.zeros(4, np.float32),
     windows=np.zeros([4, 3, 4], np.float32),
     reinforce_loss=np.zeros(4, np.float32),
     baseline_loss=np.zeros(4, np.float32),
