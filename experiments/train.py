@@ -21,11 +21,11 @@ with epy.lazy_imports():
 def define_flags(flag_values: flags.FlagValues) -> None:
   """Defines this binary's flags."""
   runs.define_run_dir_flag(flag_values)
+  configuration.define_training_flags(flag_values)
   flags.DEFINE_bool(
     "restart", False, "begin anew; an old run there is moved to RUN_DIR.old-N",
-    flag_values=flag_values, module_name="run",
+    flag_values=flag_values, module_name="training",
   )  # fmt: skip
-  configuration.define_training_flags(flag_values)
 
 
 def main(flag_values: flags.FlagValues) -> int:

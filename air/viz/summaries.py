@@ -303,7 +303,7 @@ def drop_after(run_dir: pathlib.Path, iteration: int) -> None:
   Raises:
     OSError: if a file cannot be read or written.
   """
-  for path in _event_files(run_dir):
+  for path in sorted(run_dir.glob(EVENT_FILES)):
     records, whole = read_records(path)
     kept = [
       record

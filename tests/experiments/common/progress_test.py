@@ -146,17 +146,18 @@ print("stdout")
 def test_training_that_nobody_can_see_goes_on(monkeypatch):
   """Its terminal is closed, and what is written there is an error."""
   terminal, other = pty.openpty()
-  with open(other, "w") as stderr:
-    monkeypatch.setattr(sys, "stderr", stderr)
-    shown = progress.Progress(0, 1000)
-    os.close(terminal)
-    for live in (True, False):
-      shown._line.is_live = live
-      shown.start()
-      shown.advance(10)
-      shown.evaluated({"iteration": 10, "elbo": 1.0})
-    shown.close()
-    monkeypatch.undo()
+  stderr = open(other, "w")  # noqa: SIM115, what is in it cannot be written
+  monkeypatch.setattr(sys, "stderr", stderr)
+  shown = progress.Progress(0, 1000)
+  os.close(terminal)
+  for live in (True, False):
+    shown._line.is_live = live
+    shown.start()
+    shown.advance(10)
+    shown.evaluated({"iteration": 10, "elbo": 1.0})
+  shown.close()
+  with pytest.raises(OSError, match="Input/output error"):
+    stderr.close()
 
 
 def test_on_a_terminal_a_line_is_rewritten_and_gone_in_the_end():
