@@ -92,12 +92,13 @@ class Encoder(keras.layers.Layer):
       model: whose weights are trained further.
     """
     super().__init__()
-    self._codes = functools.partial(codes_lib.of_batch, model)
+    # Nothing here needs AutoGraph, and without it tracing is faster.
+    self._codes = tf.autograph.experimental.do_not_convert(
+      functools.partial(codes_lib.of_batch, model)
+    )
     # Keras trains them. The others have no effect on codes, or no gradient.
     self._variables = list(model.cell.trainable_variables)
 
-  # Nothing here needs AutoGraph, and without it tracing is faster.
-  @tf.autograph.experimental.do_not_convert
   def call(self, images: tf.Tensor) -> tf.Tensor:
     """Returns `object_features` of images, with the most probable n."""
     codes = self._codes(images)

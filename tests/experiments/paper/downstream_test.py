@@ -210,7 +210,8 @@ def test_search_tries_all_settings(call, tmp_path, run_dirs, asked, capsys):
   ],
 )
 def test_bad_flags(call, tmp_path, run_dirs, flags, message, capsys):
-  assert call(downstream, *own_flags(tmp_path, run_dirs["air"]), *flags) == 2
+  own = own_flags(tmp_path, run_dirs["air"])
+  assert call(downstream, *own, "--labels=10", *flags) == 2
   error = capsys.readouterr().err
   assert message in error
   assert len(error.splitlines()) == 1
