@@ -71,6 +71,11 @@ def write(
       f"run_dirs holds runs on images of {' and '.join(map(str, sizes))},"
       " expected images of one size"
     )
+  if any(run.air.model.background_model != "none" for run in shown):
+    raise UsageError(
+      "run_dirs holds a run with --background_model, which the page does not"
+      " draw; expected runs without"
+    )
   models = folder / _MODELS
   if models.exists() and not (models / _LIST).is_file():
     raise UsageError(

@@ -272,6 +272,7 @@ class TestEvaluationScalars:
     kl_what=np.array([4.0, 6.0]),
     kl_where=np.array([8.0, 8.0]),
     kl_where_annealed=np.array([0.5, 1.5]),
+    kl_background=np.zeros(2),
     windows=np.zeros([2, 3, 4], np.float32),
     reinforce_loss=np.array([0.1, 0.1]),
     baseline_loss=np.array([0.2, 0.2]),
