@@ -183,7 +183,7 @@ def curves(
     for name, series in runs.items():
       line_style, colour = styles[name]
       values = [np.atleast_1d(value) for value in series.values()]
-      if max(map(len, values)) > 1:
+      if max(map(len, values), default=0) > 1:
         axis.fill_between(
           list(series),
           [np.min(value) for value in values],
