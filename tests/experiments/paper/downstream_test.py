@@ -87,11 +87,13 @@ def read(tmp_path):
   return json.loads((tmp_path / "numbers.json").read_text())
 
 
-def test_every_method_answers(call, tmp_path, run_dirs, monkeypatch, capsys):
+def test_every_method_answers(
+  call, tmp_path, run_dirs, monkeypatch, eagerly, capsys
+):
   for name in ("_FEWEST_IMAGES", "_MOST_IMAGES", "_AUTOENCODER_IMAGES"):
     monkeypatch.setattr(classifiers, name, 64)
   own = own_flags(tmp_path, run_dirs["air"], run_dirs["dair"])
-  assert call(downstream, *own, "--labels=10,30", "--seeds=3") == 0
+  assert call(downstream, *own, "--labels=10", "--seeds=3") == 0
   found = read(tmp_path)
   assert found["split"] == "test"
   assert found["runs"] == {
@@ -100,10 +102,7 @@ def test_every_method_answers(call, tmp_path, run_dirs, monkeypatch, capsys):
   }
   keys = [(r["method"], r["task"], r["labels"]) for r in found["results"]]
   assert keys == [
-    (method, task, labels)
-    for method in ALL
-    for task in ("sum", "ascending")
-    for labels in (10, 30)
+    (method, task, 10) for method in ALL for task in ("sum", "ascending")
   ]
   for result in found["results"]:
     # Of 12 test images.
