@@ -96,8 +96,9 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   configuration.define_tuple_flag(
     int,
     name="labels",
-    default=_LABELS,
-    help="how many of the labels a classifier is given",
+    default=(),
+    help="how many labels a classifier is given; empty: 50, 100, 200, 500, and"
+    " so on, to 50,000",
     **options,
   )
   flags.DEFINE(
@@ -329,8 +330,9 @@ def _check(flag_values: flags.FlagValues) -> None:
   Raises:
     UsageError: if one cannot be.
   """
-  labels, most = flag_values.labels, flag_values.num_images
-  if not labels or min(labels) < 1 or max(labels) > most:
+  labels = flag_values.labels or _LABELS
+  most = flag_values.num_images
+  if min(labels) < 1 or max(labels) > most:
     raise UsageError(
       f"labels is '{','.join(map(str, labels))}', expected numbers of 1 to"
       f" --num_images={most}"
@@ -379,7 +381,7 @@ def main(flag_values: flags.FlagValues) -> None:
     for name in names
     for trial in trials
     for task in flag_values.tasks
-    for labels in flag_values.labels
+    for labels in flag_values.labels or _LABELS
   ]
 
   def keep(key: _Key, result: dict[str, Any]) -> None:
