@@ -24,7 +24,7 @@ with epy.lazy_api_imports(globals()):
   from air.prior import NumStepsDistribution
   from air.scenes import Scenes
   from air.surprise import Surprise
-  from air.viz.figures import plot
+  from air.viz.scenes import plot
 
 __version__ = "0.1.0"
 

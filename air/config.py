@@ -110,13 +110,13 @@ class ModelConfig(Checked):
     0.3, "standard deviation of a pixel given the canvas (post)", DEVIATION
   )
   train_output_std: bool = field(
-    False, "output_std is where it starts, and is trained", before=False
+    False, "output_std is where it starts, and is trained (ours)", before=False
   )
   background_model: Literal["none", "constant", "network"] = field(
     "none",
     "what objects are painted on: none, black (post); constant, an image that"
-    " is trained; network, what a small decoder makes of z_bg ~ N(0, 1), which"
-    " an encoder infers from the image",
+    " is trained (ours); network, what a small decoder makes of z_bg ~ N(0, 1),"
+    " which an encoder infers from the image (ours)",
     before="none",
   )
 

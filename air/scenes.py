@@ -5,20 +5,17 @@ of the image's place in the sequence: neither the other images nor how they are
 batched changes it.
 """
 
+import importlib
 import io
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from etils import epy
 
 from air import noise, transformer
 from air.model import AIRModel, as_floats
 from air.outputs import AIROutput
 from air.storage import inputs
-
-with epy.lazy_imports():
-  from air.viz import figures
 
 BATCH_SIZE = 64
 _SHOWN = 10  # counts, by `repr`
@@ -65,8 +62,10 @@ class Scenes(NamedTuple):
     """Shows the first scenes in a notebook."""
     if not isinstance(self.count, np.ndarray) or not self.count.size:
       return None
+    # By name: what the model consists of draws nothing.
+    plot = importlib.import_module("air.viz.scenes").plot
     content = io.BytesIO()
-    figures.plot(self).save(content, "PNG")
+    plot(self).save(content, "PNG")
     return content.getvalue()
 
   def __repr__(self) -> str:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, get_args
 import numpy as np
 from absl import flags
 
-from air.errors import InputError
+from air.errors import ConfigError, InputError
 from data import files, interrupt, sheet
 from data.dataset import Dataset, to_arrays
 from data.mnist import DataError, expanded
@@ -191,7 +191,7 @@ def run(
     files.flush_output()
   except KeyboardInterrupt:
     return 130
-  except (InputError, flags.Error) as error:
+  except (ConfigError, InputError, flags.Error) as error:
     message = " ".join(str(error).split())
     if message.split(" ")[0] in flag_values:
       message = f"--{message}"

@@ -159,7 +159,7 @@ def _main(values: dict[str, Any]) -> None:
   require(
     len(size) in (0, 2) and all(1 <= side <= 1 << 12 for side in size),
     "resize",
-    f'"{values["resize"]}"',
+    size,
     "height,width",
   )
   reading = Reading(values["invert"], values["max_value"])

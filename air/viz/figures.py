@@ -18,7 +18,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from air import policy, transformer
 from air.outputs import AIROutput
-from air.scenes import Scenes
 from air.storage import files
 from air.viz import style
 
@@ -30,7 +29,7 @@ _CAPTION_SIZE = 13
 # Bins of a scan policy, and the share of them that are not the brightest.
 _BINS = 50
 _BRIGHTEST = 0.98
-_TITLE: dict[str, Any] = {"size": style.TEXT_SIZE, "pad": 3.0}
+TITLE: dict[str, Any] = {"size": style.TEXT_SIZE, "pad": 3.0}
 
 
 def save(figure: Figure, path: pathlib.Path) -> np.ndarray:
@@ -85,15 +84,15 @@ def progress(
   figure = style.figure(height, width)
   axes = figure.subplots(1 + 2 * num_steps, num_images, squeeze=False)
   for i in range(num_images):
-    _show(axes[0, i], output.images[i])
-    axes[0, i].set_title(f"n = {output.num_steps[i]}", **_TITLE)
+    show(axes[0, i], output.images[i])
+    axes[0, i].set_title(f"n = {output.num_steps[i]}", **TITLE)
     for step in range(num_steps):
       n = min(step + 1, output.num_steps[i])
-      _show(axes[1 + step, i], output.canvases[n, i])
+      show(axes[1 + step, i], output.canvases[n, i])
       axis = axes[1 + num_steps + step, i]
       if step < output.num_steps[i]:
         _draw_window(axes[1 + step, i], output, step, i)
-        _show(axis, canvas_multiplier * output.glimpses[step, i])
+        show(axis, canvas_multiplier * output.glimpses[step, i])
         axis.spines[:].set(color=style.step_colour(step), linewidth=1.5)
       else:
         axis.set(xticks=[], yticks=[], facecolor="#EEEEEE")
@@ -103,7 +102,7 @@ def progress(
           0.5, 0.5, "no step", color=style.GREY, size=style.TEXT_SIZE,
           ha="center", va="center", transform=axis.transAxes,
         )  # fmt: skip
-      axis.set_title(f"q(n={step + 1}) = {probs[i, step + 1]:.2f}", **_TITLE)
+      axis.set_title(f"q(n={step + 1}) = {probs[i, step + 1]:.2f}", **TITLE)
   labels = ["input"]
   labels += [f"canvas after\nstep {step + 1}" for step in range(num_steps)]
   labels += [f"step {step + 1}\npainted" for step in range(num_steps)]
@@ -111,61 +110,6 @@ def progress(
     axis.set_ylabel(label, size=style.TEXT_SIZE)
   _add_legend(figure, num_steps)
   return figure
-
-
-def plot(
-  scenes: Scenes, images: np.ndarray | None = None, num_images: int = 8
-) -> Image.Image:
-  """Returns a picture of scenes, a column for each, which notebooks show.
-
-      >>> scenes = model.infer(images)
-      >>> picture = air.plot(scenes, images)
-      >>> picture.save("scenes.png")
-
-  From above: the images, if they are given, with a box around each object; the
-  canvas, which is the scene as the model paints it; and each of its objects.
-  The colours of boxes and frames are those of the steps.
-
-  Args:
-    scenes: of `TrainedModel.infer` or `sample`.
-    images: `[N, H, W]` uint8, or floats in [0, 1], that they are of.
-    num_images: draw the first so many, or all if there are fewer.
-  """
-  num_images = min(num_images, len(scenes.count))
-  num_steps = int(scenes.count[:num_images].max())
-  rows = {"image": images} if images is not None else {}
-  rows["canvas"] = scenes.canvas
-  width = min(style.WIDTH, 0.7 + num_images)
-  side = (width - 0.7) / num_images
-  height, length = scenes.canvas.shape[-2:]
-  figure = style.figure(
-    (len(rows) + num_steps) * (side * height / length + 0.03) + 0.25, width
-  )
-  axes = figure.subplots(len(rows) + num_steps, num_images, squeeze=False)
-  for i in range(num_images):
-    for axis, pixels in zip(axes[:, i], rows.values(), strict=False):
-      _show(axis, _as_floats(pixels[i]))
-    for step in range(num_steps):
-      axis = axes[len(rows) + step, i]
-      if step < scenes.count[i]:
-        _draw_box(axes[0, i], scenes.boxes[i, step], step)
-        _show(axis, scenes.objects[i, step])
-        axis.spines[:].set(color=style.step_colour(step), linewidth=1.5)
-      else:
-        axis.set_axis_off()
-    axes[0, i].set_title(f"n = {scenes.count[i]}", **_TITLE)
-  labels = [*rows, *(f"object {step + 1}" for step in range(num_steps))]
-  for axis, label in zip(axes[:, 0], labels, strict=True):
-    axis.axison = True
-    axis.set_ylabel(label, size=style.TEXT_SIZE)
-    if not axis.images:
-      axis.spines[:].set_visible(False)
-      axis.set(xticks=[], yticks=[])
-  return Image.fromarray(rendered(figure))
-
-
-def _as_floats(pixels: np.ndarray) -> np.ndarray:
-  return pixels / 255 if pixels.dtype == np.uint8 else pixels
 
 
 def stages(outputs: Mapping[str, AIROutput], num_images: int) -> Figure:
@@ -187,11 +131,11 @@ def stages(outputs: Mapping[str, AIROutput], num_images: int) -> Figure:
   figure = style.figure((1 + len(outputs)) * row_height + 0.35, width)
   axes = figure.subplots(1 + len(outputs), num_images, squeeze=False)
   for i in range(num_images):
-    _show(axes[0, i], first.images[i])
+    show(axes[0, i], first.images[i])
   for row, output in zip(axes[1:], outputs.values(), strict=True):
     for i in range(num_images):
       n = output.num_steps[i]
-      _show(row[i], output.canvases[n, i])
+      show(row[i], output.canvases[n, i])
       for step in range(n):
         _draw_window(row[i], output, step, i)
   for axis, title in zip(axes[:, 0], ["input", *outputs], strict=True):
@@ -203,7 +147,7 @@ def stages(outputs: Mapping[str, AIROutput], num_images: int) -> Figure:
   return figure
 
 
-def _show(axis: Axes, image: np.ndarray) -> None:
+def show(axis: Axes, image: np.ndarray) -> None:
   """Shows an image `[H, W]`; 1 is white."""
   # Edges at whole numbers: pixel i covers [i, i + 1), as boxes have it.
   extent = (0, image.shape[1], image.shape[0], 0)
@@ -216,10 +160,10 @@ def _draw_window(axis: Axes, output: AIROutput, step: int, image: int) -> None:
   box = transformer.boxes(
     output.steps.window[step, image], output.images.shape[1:]
   ).numpy()
-  _draw_box(axis, box, step)
+  draw_box(axis, box, step)
 
 
-def _draw_box(axis: Axes, box: np.ndarray, step: int) -> None:
+def draw_box(axis: Axes, box: np.ndarray, step: int) -> None:
   """Draws a box (y0, x0, y1, x1), in pixels, in the colour of a step."""
   y0, x0, y1, x1 = box
   axis.add_patch(
@@ -329,7 +273,7 @@ def gallery(
   for axis, picture, title in zip(axes.flat, pictures, titles, strict=False):
     axis.imshow(picture)
     axis.axvline(width / 2 - 0.5, color=style.GREY, linewidth=1.0)
-    axis.set_title(title, **_TITLE)
+    axis.set_title(title, **TITLE)
     axis.set_xticks(
       [width / 4, 3 * width / 4], ["input", "reconstruction"],
       size=style.TEXT_SIZE - 1,

@@ -33,8 +33,9 @@ from etils import epy
 
 from air import metrics
 from air.storage import files, run_folder
+from data import command_line
 from data.dataset import Split
-from experiments.common import configuration, launcher, runs, trained
+from experiments.common import launcher, runs, trained
 from experiments.common.launcher import UsageError
 from experiments.common.outputs import Outputs
 from experiments.common.progress import Task
@@ -94,7 +95,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   flags.DEFINE_enum(
     "split", "test", ["test", "validation"], "images to test on", **options
   )
-  configuration.define_tuple_flag(
+  command_line.define_tuple_flag(
     int,
     name="labels",
     default=(10, 100, 1000, 10_000),

@@ -45,8 +45,9 @@ from absl import flags
 from etils import epy
 
 from air.storage import files, run_folder
+from data import command_line
 from data.dataset import Dataset
-from experiments.common import configuration, launcher, runs, trained
+from experiments.common import launcher, runs, trained
 from experiments.common.launcher import UsageError
 from experiments.common.outputs import Outputs
 from experiments.common.progress import Task
@@ -93,7 +94,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   flags.DEFINE_integer(
     "num_images", 50_000, "images with labels", lower_bound=1, **options
   )
-  configuration.define_tuple_flag(
+  command_line.define_tuple_flag(
     int,
     name="labels",
     default=(),

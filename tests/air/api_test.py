@@ -95,6 +95,7 @@ class TestInfer:
       "z_where": (16, 3, 4),
       "presence": (16, 3),
       "objects": (16, 3, 50, 50),
+      "background": (16, 50, 50),
       "canvas": (16, 50, 50),
     }
     types = {"count": np.int32, "presence": np.bool_}

@@ -192,6 +192,7 @@ def changed_config():
     "presence_floor_coin": "uniform",
     "step_input": "difference",
     "glimpse_input": "difference",
+    "background_model": "network",
     "estimator": "reinforce",
   }
 

@@ -43,7 +43,11 @@ def small_config():
 
 @pytest.fixture(scope="session")
 def small_images():
-  """Images of the small model's size, `[20, 12, 10]` uint8, read-only."""
+  """Images of the small model's size, `[20, 12, 10]` uint8, read-only.
+
+  Noise on black.
+  """
   images = np.random.default_rng(5).integers(0, 256, [20, 12, 10], np.uint8)
+  images[:, [0, -1]] = images[:, :, [0, -1]] = 0
   images.setflags(write=False)
   return images

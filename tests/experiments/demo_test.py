@@ -129,6 +129,12 @@ def test_several_models(call, tiny_run, ten_digits, tmp_path):
     shutil.copytree(tiny_run, copy)
   config["air"]["model"]["step_input"] = "difference"
   (copies[1] / "config.json").write_text(json.dumps(config))
+  for checkpoint in (copies[1] / "checkpoints").iterdir():
+    # Of before checkpoints said what model they are of.
+    (checkpoint / "run.json").unlink()
+    sums = json.loads((checkpoint / "manifest.json").read_text())
+    del sums["run.json"]
+    (checkpoint / "manifest.json").write_text(json.dumps(sums))
   out = tmp_path / "page"
   folders = ",".join(map(str, [tiny_run, *copies]))
   assert call(demo, f"--run_dirs={folders}", f"--out={out}") == 0

@@ -214,9 +214,8 @@ def test_taken(name, model, signatures, train_on, infer_on, tmp_path):
     np.testing.assert_allclose(count_probs, expected, atol=1e-4)
 
   check(model.infer(images, **reading).count_probs)
-  np.savez(
-    tmp_path / "a.npz", images=images, train_images=images, test_images=images
-  )
+  splits = ("images", "train_images", "validation_images", "test_images")
+  np.savez(tmp_path / "a.npz", **dict.fromkeys(splits, images))
   check(infer_on(tmp_path / "a.npz", reading))
   sources = [tmp_path / "a.npz"]
   if are_pictures(images):

@@ -260,7 +260,7 @@ def test_names_of_configurations(folder):
   ("text", "expected"),
   [
     ("{", "names.json, no JSON"),
-    ("[]", "expected an object of configurations"),
+    ("[]", "expected an object"),
     ('{"default": 1}', "expected an object of configurations"),
     ('{"default": ""}', "expected an object of configurations"),
     ('{"default": "a|b"}', "expected an object of configurations"),
@@ -350,7 +350,7 @@ def test_terms_without_what_others_published(terms):
   [
     ("{", "published.json, no JSON"),
     ('{"loss": {}}', "with loss, expected"),
-    ("[]", "expected an object of objects"),
+    ("[]", "expected an object"),
     ('{"ELBO, nats": 600}', "expected an object of objects"),
     ('{"ELBO, nats": {"theirs": "x"}}', "theirs: 'x', expected a number"),
     ('{"ELBO, nats": {"theirs": {"a": 1}}}', "iterations to numbers"),
