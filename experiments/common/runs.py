@@ -76,7 +76,9 @@ class Run:
   data_digest: str
   id: str = ""
   saved: bool | None = None
-  machine: dict[str, Any] | None = None
+  machine: dict[str, Any] | None = dataclasses.field(
+    default=None, compare=False
+  )
 
   @property
   def checkpoints(self) -> pathlib.Path:

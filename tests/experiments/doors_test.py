@@ -287,7 +287,7 @@ def test_inverted_digits_make_the_same_images(tmp_path):
 
 
 def test_a_black_image_is_an_image(
-  model, signatures, train_on, infer_on, tmp_path
+  model, signatures, train_on, infer_on, tmp_path, capsys
 ):
   """But a set of them is none to train on."""
   black = np.zeros((1, 14, 14), np.uint8)
@@ -296,4 +296,5 @@ def test_a_black_image_is_an_image(
   np.savez(path, images=black, train_images=SCENES, test_images=black)
   for found in (infer_on(path, {}), served(signatures, black)):
     np.testing.assert_allclose(found, expected, atol=1e-5)
+  capsys.readouterr()  # that a tiny run cannot say what is surprising
   assert train_on(path, {}).startswith(f"test of {path} has nothing but black")

@@ -93,6 +93,8 @@ END = {
   "iteration": 40,
   "split": "test",
   "elbo": 5.0,
+  "count_accuracy_mode": 0.96,
+  "count_accuracy_per_count": {"0": 0.9, "1": 0.95},
   **evaluation([90, 10], [5, 95]),
 }
 
