@@ -8,6 +8,8 @@ folder gets its name by a rename once everything in it is on disk.
 
 import dataclasses
 import hashlib
+import logging
+import os
 import pathlib
 import re
 from collections.abc import Callable
@@ -94,10 +96,9 @@ def find(folder: pathlib.Path) -> list[pathlib.Path]:
   """
   if not folder.is_dir():
     return []
-  found = [
-    p for p in folder.iterdir() if _NAME.fullmatch(p.name) and p.is_dir()
-  ]
-  return sorted(found, key=lambda p: p.name, reverse=True)
+  with os.scandir(folder) as entries:  # which need not be asked what they are
+    names = [e.name for e in entries if _NAME.fullmatch(e.name) and e.is_dir()]
+  return [folder / name for name in sorted(names, reverse=True)]
 
 
 def iteration_of(path: pathlib.Path) -> int:
@@ -187,10 +188,19 @@ def restore(
       tf.errors.InvalidArgumentError,
       tf.errors.NotFoundError,
     ) as error:
+      tf.get_logger().addFilter(_is_worth_a_line)
       raise CheckpointError(f"checkpoint {path} is of another model") from error
     finally:
       if status is not None:  # else TensorFlow logs each value left over
         status.expect_partial()
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+  """Returns whether TensorFlow logs more than a value that it did not restore.
+
+  Once a restoration has failed, it logs each when it drops the checkpoint.
+  """
+  return record.funcName != "__del__"
 
 
 def _check_identity(
@@ -251,7 +261,8 @@ def restore_newest(
       in the end remove it.
     OSError: if one cannot be read; an older one is not taken then.
   """
-  while found := find(folder):
+  # While names change, a list of them may have neither the old nor the new.
+  while found := find(folder) or find(folder):
     for path in found:
       try:
         restore(path, target, run_id)
