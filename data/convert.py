@@ -166,6 +166,10 @@ def _main(values: dict[str, Any]) -> None:
   splits, videos = {}, {}
   for name, source in _sources(values).items():
     splits[name], videos[name] = _read(source, size, reading, values)
+  # Before any are held out: what is drawn of few images may well be black.
+  images.check_sets(
+    {f"{n}_images": split.images for n, split in splits.items()}
+  )
   total = len(splits["train"].images)
   for name in ("test", "validation"):
     if name not in splits:
@@ -188,7 +192,6 @@ def _main(values: dict[str, Any]) -> None:
       " (--resize): "
       + ", ".join(f"{name} {h}x{w}" for name, (h, w) in sizes.items())
     )
-  images.check_sets({f"the {n} images": splits[n].images for n in _SPLITS})
   name = pathlib.Path(values["source"]).absolute().name
   dataset = Dataset(**splits, digit_source=name)
   command_line.write_output(values, dataset)

@@ -208,9 +208,9 @@ def load_arrays(
   elif path.is_file():
     splits = _read_file(path, reading)
   else:
+    what = "is neither" if path.exists() else "does not exist"
     raise DataError(
-      f'data is "{path}", which does not exist; expected an npz file or a'
-      " folder"
+      f'data is "{path}", which {what}; expected an npz file or a folder'
     )
   sizes = {name: split.images.shape[1:] for name, split in splits.items()}
   if len(set(sizes.values())) > 1:

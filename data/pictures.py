@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from data.mnist import DataError, expanded
 
@@ -106,6 +106,19 @@ def _opened(flag: str, path: pathlib.Path) -> Iterator[ImageFile.ImageFile]:
         yield picture
   except (DataError, MemoryError):
     raise
+  except UnidentifiedImageError as error:
+    raise DataError(
+      f"{flag} holds {path}, which is damaged or no picture, expected PNG or"
+      " JPEG"
+    ) from error
+  except (
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+  ) as error:
+    raise DataError(
+      f"{flag} holds {path} of far too many pixels, expected no more than"
+      f" {_MAX_PIXELS} in all"
+    ) from error
   except Exception as error:  # a damaged picture fails in many ways
     raise DataError(
       f"{flag} holds {path}, which cannot be read: {error}"

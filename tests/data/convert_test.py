@@ -587,3 +587,16 @@ def test_help(capsys):
   captured = capsys.readouterr()
   assert "--counts_as=auto|number|onehot|unary" in captured.out
   assert not captured.err
+
+
+def test_what_is_held_out_may_be_black(images, tmp_path):
+  """As an image without objects is; all of the source's may not be."""
+  some = np.zeros_like(images)
+  some[0] = images[0]
+  out = tmp_path / "out.npz"
+  flags = [f"--out={out}", "--images=x"]
+  np.savez(tmp_path / "in.npz", x=some)
+  assert _convert(f"--source={tmp_path / 'in.npz'}", *flags) == 0
+  with np.load(out) as written:
+    brightest = [written[f"{n}_images"].max() for n in dataset._SPLITS]
+  assert sorted(brightest) == [0, 0, 100]

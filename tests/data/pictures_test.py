@@ -143,13 +143,16 @@ BAD = {
   "missing.png": (lambda path: None, "'.*missing.png', which does not exist"),
   "empty_folder": (lambda path: path.mkdir(), "in which there is no .png"),
   "text.txt": (lambda path: path.write_text("x"), "expected .png, .jpg, .jpeg"),
-  "text.png": (lambda path: path.write_text("x"), "text.png, which cannot be"),
-  "empty.jpg": (lambda path: path.touch(), "empty.jpg, which cannot be read"),
+  "text.png": (
+    lambda path: path.write_text("x"),
+    "text.png, which is damaged or",
+  ),
+  "empty.jpg": (lambda path: path.touch(), "empty.jpg, which is damaged"),
   "corrupt.png": (corrupt, "corrupt.png, which cannot be read"),
   "text_chunk.png": (long_text, "text_chunk.png, which cannot be read"),
   "tiff.png": (
     lambda path: save(path, GREY, format="TIFF"),
-    "tiff.png, which cannot be read: cannot identify",
+    "tiff.png, which is damaged or no picture, expected PNG or JPEG",
   ),
   "pipe.png": (os.mkfifo, "pipe.png, which is not a file"),
   "large.png": (
@@ -162,7 +165,7 @@ BAD = {
   ),
   "bomb.png": (
     lambda path: Image.new("1", (10_000, 10_000)).save(path),
-    "which cannot be read: Image size",
+    "of far too many pixels, expected no more than",
   ),
   "deep.png": (
     lambda path: save(path, GREY.astype(np.uint16), transparency=3),
