@@ -27,7 +27,7 @@ _SETTINGS = {
   SAMPLED: Settings(0.25, 1e-2),
   TUNED: Settings(0.25, 3e-4),
   PIXELS: Settings(0.25, 3e-3),
-  AUTOENCODER: Settings(0.5, 1e-3),
+  AUTOENCODER: Settings(0.25, 3e-3),
   TRUE_BOXES: Settings(0.25, 3e-3),
 }
 # What they were chosen from: dropouts and learning rates. The weights of a
