@@ -61,7 +61,7 @@ with epy.lazy_imports():
 _LABELS = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
 _TITLES = {
   "sum": "sum of the digits",
-  "ascending": "whether they ascend from left to right",
+  "ascending": "ascending from left to right",
 }
 _OUTPUTS = Outputs("downstream")
 
