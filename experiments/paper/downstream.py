@@ -23,7 +23,7 @@ autoencoder      a convolutional auto-encoder's code, as large as that of both
 true-boxes       the pixels within the true boxes, and the boxes
 
 What is seen of two objects is ordered from left to right. The settings of each
-method were chosen by --search, see docs/reproduce.md.
+method are in methods.py; --search finds them, see docs/reproduce.md.
 
 Prints the accuracies, the median over the seeds. Writes downstream.json and
 downstream.png, for one run to its folders analysis and figures, for several to
