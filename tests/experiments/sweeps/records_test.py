@@ -257,3 +257,12 @@ def test_a_file_of_something_else_is_left_alone(tmp_path, line):
   with pytest.raises(UsageError, match=r"a\.jsonl, line 2 is not a record"):
     records.update(path, [record("b", 0)])
   assert path.read_text() == before
+
+
+@pytest.mark.parametrize(
+  "content", ["{", "{}", '{"split": "test"}', 9_000 * "["]
+)
+def test_a_damaged_evaluation_is_not_recorded(folder, content):
+  (folder / "evaluation.json").write_text(content)
+  with pytest.raises(UsageError, match=r"evaluation\.json is damaged"):
+    records.make(folder, "default", 3)
