@@ -699,7 +699,7 @@ CASES = {
       ("of nobody", "~no_one/a.png", "--images is ~no_one/a.png, which cannot"),
       ("empty folder", "BAD/empty", "BAD/empty, in which there is no .png"),
       ("text", "BAD/text.txt", "BAD/text.txt is not a readable npz file"),
-      ("corrupt PNG", "BAD/corrupt.png", "corrupt.png, which cannot be read"),
+      ("corrupt PNG", "BAD/corrupt.png", "corrupt.png, which is damaged"),
       ("PNG of another size", "BAD/large.png", "30x20 pixels (height x width)"),
       ("no keys", "BAD/no_keys.npz", "with images or test_images, found x"),
       ("pickled", "BAD/pickled.npz", "images of BAD/pickled.npz cannot be"),
