@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from air import scenes
 from air.model import AIRModel
+from air.outputs import AIROutput
 
 # The p-value up to which an image is said to be unlike the training images.
 LEVEL = 0.01
@@ -100,12 +101,21 @@ def _score(
   model: AIRModel, images: tf.Tensor, seed: tf.Tensor, start: tf.Tensor
 ) -> Scores:
   """Returns the scores of a batch, as tensors; see `scenes.infer`."""
-  output = scenes.encode(model, images, seed, start)
+  return score(model, scenes.encode(model, images, seed, start))
+
+
+def score(model: AIRModel, output: AIROutput) -> Scores:
+  """Returns the scores of a batch, as tensors.
+
+  Args:
+    model: that scores.
+    output: of the model.
+  """
   terms = model.elbo_terms(output, model.final_priors())
   return Scores(
     count=output.num_steps_posterior().mode(),
     elbo=-terms.expected_reconstruction() - terms.kl(),
-    norm=tf.norm(output.images, axis=[1, 2]) / model.config.model.output_std,
+    norm=tf.norm(output.images, axis=[1, 2]) / model.output_std,
   )
 
 
@@ -119,13 +129,36 @@ def p_values(scores: Scores, reference: Scores) -> np.ndarray:
     scores: of N images.
     reference: of images like those that the model was trained on.
   """
-  of_reference = np.sort(_distances(reference, reference))
-  below = np.searchsorted(of_reference, _distances(scores, reference))
+  of_reference = np.sort(distances(reference, reference))
+  below = np.searchsorted(of_reference, distances(scores, reference))
   total = len(of_reference)
   return ((total - below + 1) / (total + 1)).astype(np.float32)
 
 
-def _distances(scores: Scores, reference: Scores) -> np.ndarray:
+def normals(
+  reference: Scores,
+) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+  """Returns what images of a count are like, where there are enough of them.
+
+  Args:
+    reference: of N images.
+
+  Returns:
+    Count to mean `[2]` and covariance `[2, 2]` of ELBO and norm.
+  """
+  points = _points(reference)
+  found = {}
+  for count in np.unique(reference.count):
+    same = points[reference.count == count]
+    if len(same) >= _FEWEST_OF_COUNT:
+      # One nat, and one deviation of a pixel, make no difference: images of
+      # nothing would else be known to the last digit.
+      covariance = np.cov(same, rowvar=False) + np.eye(2)
+      found[int(count)] = same.mean(axis=0), covariance
+  return found
+
+
+def distances(scores: Scores, reference: Scores) -> np.ndarray:
   """Returns squared Mahalanobis distances, `[N]`.
 
   Infinite where the reference has hardly an image of this count.
@@ -134,24 +167,20 @@ def _distances(scores: Scores, reference: Scores) -> np.ndarray:
     scores: of N images.
     reference: whose means and covariances are taken, per count.
   """
-  distances = np.full(len(scores.count), np.inf)
-  points, others = (
-    np.stack([s.elbo, s.norm], axis=1).astype(np.float64)
-    for s in (scores, reference)
-  )
-  for count in np.unique(scores.count):
-    same = others[reference.count == count]
-    if len(same) < _FEWEST_OF_COUNT:
-      continue
-    # One nat, and one deviation of a pixel, make no difference: images of
-    # nothing would else be known to the last digit.
-    covariance = np.cov(same, rowvar=False) + np.eye(2)
+  result = np.full(len(scores.count), np.inf)
+  points = _points(scores)
+  for count, (mean, covariance) in normals(reference).items():
     own = scores.count == count
-    offsets = points[own] - same.mean(axis=0)
-    distances[own] = np.sum(
+    offsets = points[own] - mean
+    result[own] = np.sum(
       offsets * np.linalg.solve(covariance, offsets.T).T, axis=1
     )
-  return distances
+  return result
+
+
+def _points(scores: Scores) -> np.ndarray:
+  """Returns ELBO and norm, `[N, 2]` float64."""
+  return np.stack([scores.elbo, scores.norm], axis=1).astype(np.float64)
 
 
 def are_unlike(p_value: np.ndarray) -> bool:

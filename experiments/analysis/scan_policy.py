@@ -47,15 +47,7 @@ _OUTPUTS = Outputs("scan_policies")
 
 def define_flags(flag_values: flags.FlagValues) -> None:
   """Defines this binary's flags."""
-  options = {"flag_values": flag_values, "module_name": "run"}
-  flags.DEFINE_list(
-    "run_dirs",
-    None,
-    "folders of runs, separated by commas; one with commas in its name in"
-    " double quotes",
-    required=True,
-    **options,
-  )
+  runs.define_run_dirs_flag(flag_values)
   _OUTPUTS.define_flags(flag_values)
   trained.define_split_flags(flag_values)
 

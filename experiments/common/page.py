@@ -28,6 +28,7 @@ with epy.lazy_imports():
   import tensorflow as tf
 
   from air import model as model_lib
+  from air import surprise
   from air.storage import weights
 
 FOLDER = pathlib.Path(__file__).parents[2] / "demo"
@@ -39,8 +40,6 @@ _LIST = "models.json"
 _DIGITS = 4
 _DIGIT_SIDE = 28
 _BATCH_SIZE = 100
-# The images of a count that it takes to say what such images are like.
-_FEWEST_OF_COUNT = 10
 # The shares of images at which distances are given fall by this factor.
 _FACTOR = 10**-0.1
 
@@ -148,42 +147,28 @@ def reference(model: air.AIRModel, images: np.ndarray) -> dict[str, Any]:
       and so on reach.
   """
   score = tf.function(functools.partial(_score, model), autograph=False)
-  starts = range(0, len(images), _BATCH_SIZE)
   parts = [
-    score(tf.constant(images[start : start + _BATCH_SIZE])) for start in starts
+    score(tf.constant(images[start : start + _BATCH_SIZE]))
+    for start in range(0, len(images), _BATCH_SIZE)
   ]
-  counts, points = (
-    np.concatenate(part) for part in zip(*parts, strict=True)
-  )  # [N], [N, 2]
-  by_count: dict[str, Any] = {}
-  distances = []
-  for count in np.unique(counts):
-    same = points[counts == count].astype(np.float64)
-    if len(same) < _FEWEST_OF_COUNT:
-      continue
-    mean = same.mean(axis=0)
-    # One nat, and one deviation of a pixel, make no difference.
-    precision = np.linalg.inv(np.cov(same, rowvar=False) + np.eye(2))
-    offsets = same - mean
-    distances.append(np.sum(offsets @ precision * offsets, axis=1))
-    by_count[str(count)] = {
+  scores = surprise.Scores(*map(np.concatenate, zip(*parts, strict=True)))
+  by_count = {
+    str(count): {
       "mean": mean.tolist(),
-      "precision": precision.tolist(),
+      "precision": np.linalg.inv(covariance).tolist(),
     }
+    for count, (mean, covariance) in surprise.normals(scores).items()
+  }
+  distances = surprise.distances(scores, scores)
   shares = _FACTOR ** np.arange(1 + np.log(len(images)) // -np.log(_FACTOR))
-  values = np.quantile(np.concatenate(distances), 1 - shares)
+  values = np.quantile(distances[np.isfinite(distances)], 1 - shares)
   return {
     "by_count": by_count,
     "distances": {"factor": _FACTOR, "values": values.tolist()},
   }
 
 
-def _score(
-  model: air.AIRModel, images: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-  """Returns inferred counts `[B]`, and ELBO and norm `[B, 2]`."""
-  output = model(model_lib.as_floats(images), model.zero_noise(images.shape[0]))
-  terms = model.elbo_terms(output, model.final_priors())
-  elbo = -terms.expected_reconstruction() - terms.kl()  # [B]
-  norm = tf.norm(output.images, axis=[1, 2]) / model.config.model.output_std
-  return output.num_steps_posterior().mode(), tf.stack([elbo, norm], axis=-1)
+def _score(model: air.AIRModel, images: tf.Tensor) -> surprise.Scores:
+  """Returns the scores of a batch at the means of the latents, as tensors."""
+  noise = model.zero_noise(images.shape[0])
+  return surprise.score(model, model(model_lib.as_floats(images), noise))

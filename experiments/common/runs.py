@@ -261,6 +261,19 @@ def define_run_dir_flag(flag_values: flags.FlagValues) -> None:
   )  # fmt: skip
 
 
+def define_run_dirs_flag(flag_values: flags.FlagValues) -> None:
+  """Defines --run_dirs, of binaries that take several runs."""
+  flags.DEFINE_list(
+    "run_dirs",
+    None,
+    "folders of runs, separated by commas; one with commas in its name in"
+    " double quotes",
+    required=True,
+    flag_values=flag_values,
+    module_name="run",
+  )
+
+
 def folder_of(flag_values: flags.FlagValues) -> pathlib.Path:
   """Returns the folder that --run_dir names."""
   if not flag_values.run_dir:
