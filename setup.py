@@ -47,7 +47,9 @@ setuptools.setup(
     "sonnet",
   ],
   packages=setuptools.find_packages(include=["air", "air.*"]),
-  package_data={"air": ["py.typed"]},
+  package_data={
+    "air": ["py.typed", "pretrained/README.md", "pretrained/*/*"],
+  },
   python_requires=">=3.10,<3.14",
   install_requires=[
     "absl-py>=2.1",

@@ -3,7 +3,6 @@
 import functools
 import math
 import os
-import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -11,12 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from air import scenes, surprise
-from air.errors import InputError, RunError
+from air.errors import InputError
 from air.evaluation import Evaluator
 from air.images import Reading
 from air.model import AIRModel
 from air.scenes import BATCH_SIZE, Scenes
-from air.storage import inputs, memory, run_folder
+from air.storage import inputs, memory, pretrained
 from air.surprise import Surprise
 
 
@@ -39,28 +38,28 @@ class TrainedModel:
   Attributes:
     network: what was trained.
     iteration: of training, at which the model stands.
-    run_dir: the run's folder that it was read from, if it was.
+    source: what it was read from, as `air.load` was told it, if it was.
   """
 
   def __init__(
     self,
     network: AIRModel,
     iteration: int,
-    run_dir: str | os.PathLike[str] | None = None,
     reference: surprise.Scores | None = None,
+    source: str | os.PathLike[str] | None = None,
   ):
-    """Makes it of a network; `air.load` reads one from a run's folder.
+    """Makes it of a network; `air.load` reads one.
 
     Args:
       network: trained.
       iteration: of training, at which it stands.
-      run_dir: where it is from.
       reference: scores of images like the training images, which `surprise`
         compares with.
+      source: where it is from.
     """
     self.network = network
     self.iteration = iteration
-    self.run_dir = run_dir
+    self.source = source
     self._reference = reference
     self._scorer = surprise.Scorer(network)
     self._evaluator = Evaluator(network)
@@ -70,7 +69,7 @@ class TrainedModel:
     self._sample = function(functools.partial(scenes.sample, network))
 
   def __repr__(self) -> str:
-    source = "" if self.run_dir is None else f"{os.fspath(self.run_dir)}, "
+    source = "" if self.source is None else f"{os.fspath(self.source)}, "
     height, width = self.image_size
     objects = "object" if self.num_steps == 1 else "objects"
     return (
@@ -297,39 +296,34 @@ class TrainedModel:
 
 
 def load(run_dir: str | os.PathLike[str]) -> TrainedModel:
-  """Returns the trained model of a run, from its newest good checkpoint.
+  """Returns a trained model: one that ships, or that of a run.
 
       >>> import air
+      >>> air.load("multi_mnist")
+      TrainedModel(multi_mnist, iteration 10000, 50x50, up to 3 objects)
       >>> model = air.load("runs/default")
       >>> model
       TrainedModel(runs/default, iteration 20, 50x50, up to 3 objects)
       >>> model.image_size
       (50, 50)
 
-  A damaged checkpoint is passed over with a warning in the log.
+  air/pretrained/README.md describes the models that ship. A run's model is that
+  of its newest good checkpoint; a damaged one is passed over with a warning in
+  the log.
 
   Args:
-    run_dir: the run's folder, as `experiments.train` leaves it, finished or
-      not.
+    run_dir: the name of a model that ships; or the folder of a run, as
+      `experiments.train` leaves it, finished or not. A path object, or a name
+      with a / in it, is always a folder.
 
   Raises:
-    air.RunError: if it holds no run, or no checkpoint yet.
-    air.ConfigError: if the run is of another version.
-    air.CheckpointError: if none of its checkpoints is good.
-    OSError: if a checkpoint cannot be read.
+    air.RunError: if there is no such model, if the folder of a run has the name
+      of one that ships, or if a run has no checkpoint yet.
+    air.ConfigError: if it is of another version.
+    air.CheckpointError: if none of a run's checkpoints is good.
+    OSError: if it cannot be read.
   """
-  try:
-    folder = pathlib.Path(run_dir).expanduser()
-  except RuntimeError as error:  # of a user who is not known
-    raise RunError(
-      f"run_dir is {run_dir}, expected the folder of a run: {error}"
-    ) from error
-  config, others = run_folder.read_config(folder)
-  network, iteration = run_folder.restore_model(
-    folder, config, others.get("id", "")
-  )
-  reference = run_folder.read_reference(folder, iteration)
-  return TrainedModel(network, iteration, run_dir, reference)
+  return TrainedModel(*pretrained.read(run_dir, "run_dir"), source=run_dir)
 
 
 def _batches(

@@ -322,6 +322,12 @@ class TrainingConfig(Checked):
     NOT_NEGATIVE,
     before=0.0,
   )
+  init_from: str = field(
+    "",
+    "whose weights training starts from: the name of a model that ships, or the"
+    " folder of a run; empty: random weights",
+    before="",
+  )
   seed: int = field(
     0, "seed of weights, noise and order of the images", NOT_NEGATIVE
   )

@@ -10,7 +10,7 @@ from air.api import TrainedModel
 from air.config import AIRConfig
 from air.errors import ConfigError, DivergedError
 from air.images import Reading
-from air.storage import inputs
+from air.storage import inputs, pretrained
 from air.training import StepMetrics, Trainer
 
 Callback = Callable[[TrainedModel, StepMetrics], None]
@@ -63,6 +63,8 @@ def fit(
   every = inputs.integer("callback_every", callback_every, lowest=1)
   config = _config(pixels.shape[1:], settings)
   trainer = Trainer(config, pixels, jit_compile=jit_compile)
+  if config.training.init_from:
+    pretrained.initialize(trainer.model, config.training.init_from, "init_from")
   iteration = 0
   since: list[tuple[int, StepMetrics]] = []
   try:

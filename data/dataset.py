@@ -73,6 +73,10 @@ class Split(NamedTuple):
     known = {k: v for k, v in self._asdict().items() if v is not None}
     return self._replace(**{k: v[:num_images] for k, v in known.items()})
 
+  def distinct_counts(self) -> list[int]:
+    """Returns the counts that occur, in order; empty: none is known."""
+    return [] if self.counts is None else np.unique(self.counts).tolist()
+
 
 class Dataset(NamedTuple):
   """Three splits, and where what they show comes from in a few words."""

@@ -170,9 +170,7 @@ function readWeights(buffer) {
     weights[name] = values;
     size += bits.length;
   }
-  const described = Object.fromEntries(
-    Object.entries(metadata).map(([key, value]) => [key, JSON.parse(value)]),
-  );
+  const described = JSON.parse(metadata.model);
   return {weights, described, size};
 }
 

@@ -12,7 +12,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 _ROOT = pathlib.Path(__file__).parents[1]
-_FOLDERS = (".", "docs", "results")
+_FOLDERS = (".", "docs", "results", "air/pretrained")
 _FOLDER = re.compile(r"\[([^\]]+)\]\((?!http)[^)]*/\)")
 _LINK = re.compile(r"""(?:\]\(|src=")([^)"#\s]+)""")
 

@@ -16,7 +16,6 @@ import sys
 from absl import flags
 from etils import epy
 
-import air
 from air.storage import files
 from experiments.common import launcher, trained
 from experiments.common.launcher import UsageError
@@ -40,7 +39,7 @@ def main(flag_values: flags.FlagValues) -> None:
       " there is a [ or a backslash in the path; expected another folder"
     )
   with trained.new_output(flag_values) as out, Task("exporting"):
-    model = air.load(flag_values.run_dir)
+    model = trained.load_model(flag_values)
     export.save(model.network, out, trained.count_probs(flag_values, model))
   print(
     f"{flag_values.out}: serving_default(images), infer(images, seed),"

@@ -118,7 +118,7 @@ def _shortened(stem: str) -> str:
 def main(flag_values: flags.FlagValues) -> None:
   """Infers all images, then shows --out."""
   with trained.new_output(flag_values) as out:
-    model = air.load(flag_values.run_dir)
+    model = trained.load_model(flag_values)
     names, array = images.read(flag_values.images, model.image_size)
     reading = configuration.reading(flag_values)
     options = {"seed": flag_values.seed, **dataclasses.asdict(reading)}

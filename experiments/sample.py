@@ -109,7 +109,7 @@ def _caption(num: int, choice: str, probs: Sequence[float] | None) -> str:
 def main(flag_values: flags.FlagValues) -> None:
   """Draws the sheet and the traversals, then shows --out."""
   with trained.new_output(flag_values) as out, Task("drawing scenes"):
-    model = air.load(flag_values.run_dir)
+    model = trained.load_model(flag_values)
     num, probs = flag_values.num, trained.count_probs(flag_values, model)
     try:
       scenes = model.sample(num, flag_values.seed, probs)

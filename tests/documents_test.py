@@ -25,7 +25,7 @@ from experiments.sweeps import plan, runner
 ROOT = pathlib.Path(__file__).parents[1]
 DOCUMENTS = sorted(
   path.relative_to(ROOT).as_posix()
-  for folder in (".", "docs", "results")
+  for folder in (".", "docs", "results", "air/pretrained")
   for path in (ROOT / folder).glob("*.md")
 )
 # It has the commands and flags of the commits that it names.
@@ -303,7 +303,9 @@ def test_the_version_is_the_same_everywhere():
 
 
 def test_the_types_are_shipped():
-  files = distribution().package_data["air"]
-  assert files
-  for name in files:
-    assert (ROOT / "air" / name).is_file()
+  patterns = distribution().package_data["air"]
+  assert patterns
+  for pattern in patterns:
+    found = list((ROOT / "air").glob(pattern))
+    assert found
+    assert all(path.is_file() for path in found)

@@ -36,6 +36,11 @@ def checkpoints(folder: pathlib.Path) -> pathlib.Path:
   return folder / "checkpoints"
 
 
+def exists(folder: pathlib.Path) -> bool:
+  """Returns whether a run was begun in a folder."""
+  return (folder / _CONFIG).exists()
+
+
 def write_config(
   folder: pathlib.Path, config: AIRConfig, **others: Any
 ) -> None:
@@ -50,11 +55,14 @@ def write_config(
   files.write_json(folder / _CONFIG, values)
 
 
-def read_config(folder: pathlib.Path) -> tuple[AIRConfig, dict[str, Any]]:
+def read_config(
+  folder: pathlib.Path, argument: str = "run_dir"
+) -> tuple[AIRConfig, dict[str, Any]]:
   """Returns the configuration of a run's model, and what else describes it.
 
   Args:
     folder: of the run.
+    argument: that names it, for messages.
 
   Raises:
     RunError: if the folder holds no run.
@@ -65,7 +73,7 @@ def read_config(folder: pathlib.Path) -> tuple[AIRConfig, dict[str, Any]]:
     others = files.read_json(path)
   except OSError as error:
     raise RunError(
-      f"run_dir is {folder}, expected the folder of a run, with {_CONFIG}:"
+      f"{argument} is {folder}, expected the folder of a run, with {_CONFIG}:"
       f" {error.strerror}"
     ) from error
   except ValueError as error:
@@ -86,7 +94,10 @@ def damaged(folder: pathlib.Path, error: Exception) -> RunError:
 
 
 def restore_model(
-  folder: pathlib.Path, config: AIRConfig, run_id: str
+  folder: pathlib.Path,
+  config: AIRConfig,
+  run_id: str,
+  argument: str = "run_dir",
 ) -> tuple[model_lib.AIRModel, int]:
   """Returns the model of the newest good checkpoint, and its iteration.
 
@@ -96,6 +107,7 @@ def restore_model(
     folder: of the run.
     config: of its model.
     run_id: of the run, see `checkpoints.restore_newest`.
+    argument: that names the folder, for messages.
 
   Raises:
     RunError: if there is no checkpoint yet.
@@ -106,7 +118,7 @@ def restore_model(
     checkpoints(folder), model, logging.warning, run_id
   )
   if iteration is None:
-    raise RunError(f"run_dir is {folder}, which has no checkpoint yet")
+    raise RunError(f"{argument} is {folder}, which has no checkpoint yet")
   return model, iteration
 
 

@@ -3,7 +3,8 @@
 The format is safetensors, which other languages read in a few lines: a header
 in JSON says where each array lies. Arrays are float16, a quarter of what a
 checkpoint takes, which also holds the optimizer's state. The configuration is
-in the header's metadata.
+in the header's metadata, under the one key `model`: of several, the order would
+be another each time.
 """
 
 import dataclasses
@@ -24,6 +25,7 @@ from air.storage import files
 
 # Of the file; one of another format is refused.
 _FORMAT = 1
+_KEY = "model"
 
 
 def names(model: AIRModel, variables: Iterable[tf.Variable]) -> list[str]:
@@ -51,12 +53,10 @@ def write(path: pathlib.Path, model: AIRModel, **others: Any) -> None:
       arrays[name] = variable.numpy().astype(np.float16)
     if not np.isfinite(arrays[name]).all():
       raise CheckpointError(f"{name} has a weight that float16 cannot hold")
-  metadata = {
+  described = {
     "format": _FORMAT, "air": dataclasses.asdict(model.config), **others
   }  # fmt: skip
-  content = safetensors.numpy.save(
-    arrays, {key: json.dumps(value) for key, value in metadata.items()}
-  )
+  content = safetensors.numpy.save(arrays, {_KEY: json.dumps(described)})
   with files.replacing(path) as temporary:
     temporary.write_bytes(content)
 
@@ -78,8 +78,8 @@ def read(path: pathlib.Path) -> tuple[AIRModel, dict[str, Any]]:
   try:
     arrays = safetensors.numpy.load(content)
     length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])["__metadata__"]
-    others = {key: json.loads(value) for key, value in header.items()}
+    header = json.loads(content[8 : 8 + length])
+    others = files.parse_json(header["__metadata__"][_KEY])
   except (safetensors.SafetensorError, KeyError, ValueError) as error:
     raise CheckpointError(f"{path} is damaged: {error!r}") from error
   if others.pop("format", None) != _FORMAT:

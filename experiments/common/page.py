@@ -95,13 +95,8 @@ def write(
     for run, dataset, model, iteration in loaded:
       name = _name(run, [entry["name"] for entry in entries])
       file = f"{name.lower().replace(' ', '-')}.safetensors"
-      counts = dataset.train.counts
-      weights.write(
-        temporary / file,
-        model,
-        iteration=iteration,
-        counts=[] if counts is None else np.unique(counts).tolist(),
-      )
+      counts = dataset.train.distinct_counts()
+      weights.write(temporary / file, model, iteration=iteration, counts=counts)
       as_shown, _ = weights.read(temporary / file)  # rounded
       ordinary = reference(as_shown, dataset.validation.images)
       entries.append({"name": name, "file": file, "reference": ordinary})

@@ -250,13 +250,15 @@ def describe(flag_values: flags.FlagValues, dataset: Dataset) -> Run:
 
 def exists(folder: pathlib.Path) -> bool:
   """Returns whether a run was begun in a folder."""
-  return (folder / "config.json").exists()
+  return run_folder.exists(folder)
 
 
-def define_run_dir_flag(flag_values: flags.FlagValues) -> None:
+def define_run_dir_flag(
+  flag_values: flags.FlagValues, required: bool = True
+) -> None:
   """Defines --run_dir, which `folder_of` reads."""
   flags.DEFINE_string(
-    "run_dir", None, "the run's folder", required=True,
+    "run_dir", None, "the run's folder", required=required,
     flag_values=flag_values, module_name="run",
   )  # fmt: skip
 

@@ -12,7 +12,7 @@ from absl import flags
 from etils import epy
 
 import air
-from air.storage import files, run_folder
+from air.storage import files, pretrained, run_folder
 from data import command_line
 from data.dataset import Dataset, Split
 from experiments.common import configuration, launcher, opening, runs
@@ -24,12 +24,42 @@ with epy.lazy_imports():
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
-  """Defines --run_dir and --out."""
-  runs.define_run_dir_flag(flag_values)
+  """Defines --run_dir, --model and --out."""
+  runs.define_run_dir_flag(flag_values, required=False)
+  flags.DEFINE_string(
+    "model",
+    None,
+    "instead of --run_dir: the name of a model that ships"
+    f" ({', '.join(pretrained.names())}), or a run's folder",
+    flag_values=flag_values,
+    module_name="run",
+  )
   flags.DEFINE_string(
     "out", None, "where to write, a new folder or an empty one", required=True,
     flag_values=flag_values, module_name="run",
   )  # fmt: skip
+
+
+def load_model(flag_values: flags.FlagValues) -> air.TrainedModel:
+  """Returns the model that --run_dir or --model names.
+
+  Raises:
+    UsageError: if not exactly one of them does.
+    RunError: see `air.load`; or another of its errors.
+  """
+  given = {
+    name: flag_values[name].value
+    for name in ("run_dir", "model")
+    if flag_values[name].value is not None
+  }
+  if len(given) != 1:
+    raise UsageError(
+      f"expected --run_dir or --model, {'not both' if given else 'one of them'}"
+    )
+  if flag_values.model is None:
+    return air.load(runs.folder_of(flag_values))
+  network = pretrained.read(flag_values.model, "model")
+  return air.TrainedModel(*network, source=flag_values.model)
 
 
 def define_seed_flag(flag_values: flags.FlagValues) -> None:

@@ -1,5 +1,6 @@
 """A run from its start to its end: what happens at which iteration."""
 
+import pathlib
 import sys
 from collections.abc import Iterable
 
@@ -7,7 +8,8 @@ from absl import flags
 
 from air import surprise
 from air.errors import DivergedError
-from air.storage import checkpoints, files, run_folder
+from air.model import AIRModel
+from air.storage import checkpoints, files, pretrained, run_folder
 from air.training import StepMetrics, Trainer
 from data.dataset import Dataset
 from data.files import note
@@ -69,6 +71,8 @@ def run(flag_values: flags.FlagValues) -> int:
       f"iterations is {flag_values.iterations}, expected at least the"
       f" {iteration} that the run has behind it"
     )
+  if not found and flag_values.init_from:
+    pretrained.initialize(trainer.model, flag_values.init_from, "init_from")
   if restarts:
     aside = opening.move_aside(folder)
     note(f"the old run is now in {aside}")
@@ -109,13 +113,14 @@ def _train_and_evaluate(
   recorder.close()
   if status:
     return status
-  _keep_reference(run, trainer, dataset)
+  iteration = int(trainer.iteration.numpy())
+  keep_reference(run.folder, trainer.model, iteration, dataset)
   result = evaluations.evaluate_split(
     run,
     recorder.evaluator,
     dataset.test,
     "test",
-    int(trainer.iteration.numpy()),
+    iteration,
     run.air.training.seed,
   )
   opened.check()
@@ -199,20 +204,22 @@ def _train(
   return 0
 
 
-def _keep_reference(run: runs.Run, trainer: Trainer, dataset: Dataset) -> None:
+def keep_reference(
+  folder: pathlib.Path, model: AIRModel, iteration: int, dataset: Dataset
+) -> None:
   """Writes what images are later compared with, see `air.surprise`.
 
   Args:
-    run: whose training has ended.
-    trainer: of the run.
-    dataset: of the run.
+    folder: in which it is written.
+    model: trained.
+    iteration: at which it stands.
+    dataset: that it was trained on.
   """
   images = dataset.validation.first(_REFERENCE_IMAGES).images
   if len(images) < surprise.FEWEST:
     return
-  scores = surprise.Scorer(trainer.model)(images, seed=0)
-  iteration = int(trainer.iteration.numpy())
-  run_folder.write_reference(run.folder, iteration, scores)
+  scores = surprise.Scorer(model)(images, seed=0)
+  run_folder.write_reference(folder, iteration, scores)
 
 
 def early_evaluations(eval_every: int) -> range:
