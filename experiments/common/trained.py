@@ -23,8 +23,8 @@ with epy.lazy_imports():
   from air.storage import checkpoints
 
 
-def define_flags(flag_values: flags.FlagValues) -> None:
-  """Defines --run_dir, --model and --out."""
+def define_model_flags(flag_values: flags.FlagValues) -> None:
+  """Defines --run_dir and --model, which `load_model` reads."""
   runs.define_run_dir_flag(flag_values, required=False)
   flags.DEFINE_string(
     "model",
@@ -34,6 +34,11 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     flag_values=flag_values,
     module_name="run",
   )
+
+
+def define_flags(flag_values: flags.FlagValues) -> None:
+  """Defines --run_dir, --model and --out."""
+  define_model_flags(flag_values)
   flags.DEFINE_string(
     "out", None, "where to write, a new folder or an empty one", required=True,
     flag_values=flag_values, module_name="run",
