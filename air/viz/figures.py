@@ -123,28 +123,68 @@ def stages(outputs: Mapping[str, AIROutput], num_images: int) -> Figure:
     num_images: draw the first so many, or all if there are fewer.
   """
   first = next(iter(outputs.values()))
-  num_images = min(num_images, len(first.images))
+  figure, rows = _rows(["input", *outputs], first, num_images)
+  for axis, image in zip(rows[0], first.images, strict=False):
+    show(axis, image)
+  for row, output in zip(rows[1:], outputs.values(), strict=True):
+    _draw_canvases(row, output)
+  return figure
+
+
+def reconstructions(
+  outputs: Mapping[str, AIROutput], num_images: int
+) -> Figure:
+  """Images, and below them what models make of them, as in `stages`.
+
+  Args:
+    outputs: of models on images of their own, all of one size, title to
+      arrays, at least one.
+    num_images: draw the first so many of each.
+  """
+  titles = [title for name in outputs for title in (name, "")]
+  figure, rows = _rows(titles, next(iter(outputs.values())), num_images)
+  for inputs, row, output in zip(
+    rows[::2], rows[1::2], outputs.values(), strict=True
+  ):
+    for axis, image in zip(inputs, output.images, strict=False):
+      show(axis, image)
+    _draw_canvases(row, output)
+  return figure
+
+
+def _rows(
+  titles: Sequence[str], output: AIROutput, num_images: int
+) -> tuple[Figure, np.ndarray]:
+  """Returns a figure with rows of images, and their axes.
+
+  Args:
+    titles: of the rows.
+    output: of one of them, or of images as large.
+    num_images: in a row; or all, if there are fewer.
+  """
+  num_images = min(num_images, len(output.images))
   label_width = 1.2
   width = min(style.WIDTH, label_width + num_images)
   side = (width - label_width) / num_images
-  row_height = side * first.images.shape[1] / first.images.shape[2] + 0.05
-  figure = style.figure((1 + len(outputs)) * row_height + 0.35, width)
-  axes = figure.subplots(1 + len(outputs), num_images, squeeze=False)
-  for i in range(num_images):
-    show(axes[0, i], first.images[i])
-  for row, output in zip(axes[1:], outputs.values(), strict=True):
-    for i in range(num_images):
-      n = output.num_steps[i]
-      show(row[i], output.canvases[n, i])
-      for step in range(n):
-        _draw_window(row[i], output, step, i)
-  for axis, title in zip(axes[:, 0], ["input", *outputs], strict=True):
+  row_height = side * output.images.shape[1] / output.images.shape[2] + 0.05
+  figure = style.figure(len(titles) * row_height + 0.35, width)
+  axes = figure.subplots(len(titles), num_images, squeeze=False)
+  for axis, title in zip(axes[:, 0], titles, strict=True):
     axis.set_ylabel(
       textwrap.fill(title, 18), rotation="horizontal", size=style.TEXT_SIZE,
       ha="right", va="center",
     )  # fmt: skip
-  _add_legend(figure, len(first.steps.window))
-  return figure
+  _add_legend(figure, len(output.steps.window))
+  return figure, axes
+
+
+def _draw_canvases(row: Sequence[Axes], output: AIROutput) -> None:
+  """Shows canvases, with the window of each step that exists."""
+  for i, axis in enumerate(row):
+    n = output.num_steps[i]
+    show(axis, output.canvases[n, i])
+    for step in range(n):
+      _draw_window(axis, output, step, i)
 
 
 def show(axis: Axes, image: np.ndarray) -> None:

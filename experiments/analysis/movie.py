@@ -33,6 +33,9 @@ with epy.lazy_imports():
 
 _SUFFIXES = (".webp", ".gif", ".mp4")
 _LAST_SECONDS = 2.0  # that the last frame stays
+# Spaces as wide as a digit and as a comma.
+_BLANK_DIGIT = "\N{FIGURE SPACE}"
+_BLANKS = {",": "\N{PUNCTUATION SPACE}"}
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -78,12 +81,19 @@ def main(flag_values: flags.FlagValues) -> None:
     for iteration, output in trained.inferred_at(
       run, dict(sorted(paths.items())), split.first(evaluation.BATCH_SIZE)
     ):
-      title = f"iteration {iteration:,}"
+      title = f"iteration {_padded(iteration, max(paths))}"
       figure = figures.stages({title: output}, flag_values.num_images)
       frames.append(figures.rendered(figure))
       task.advance()
   _write(path, frames, flag_values.frames_per_second)
   print(f"movie: {path}, {len(frames)} frames")
+
+
+def _padded(number: int, largest: int) -> str:
+  """Returns a number, as wide as the largest, so that no frame moves."""
+  text, widest = f"{number:,}", f"{largest:,}"
+  blanks = widest[: len(widest) - len(text)]
+  return "".join(_BLANKS.get(c, _BLANK_DIGIT) for c in blanks) + text
 
 
 def _write(

