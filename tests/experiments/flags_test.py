@@ -65,7 +65,7 @@ def test_flagfiles_have_the_published_numbers():
   by_name = {p.stem: config_of(f"--flagfile={p}") for p in CONFIGS}
   assert set(by_name) == {
     *("blog", "blog_code", "default", "paper"),
-    *("small_digits", "small_digits_64", "more_objects", "dair"),
+    *("small_digits", "small_digits_64", "more_objects", "dair", "worlds"),
   }
   blog, code, paper = (by_name[n] for n in ("blog", "blog_code", "paper"))
   assert blog.training.estimator == paper.training.estimator == "reinforce"
@@ -180,7 +180,7 @@ def test_help(module):
     line.endswith("(required)") for line in shown_flags(process.stdout)
   ]
   assert required == sorted(required, reverse=True)
-  only_defaults = {"demo", "report", "speed", "startup"}
+  only_defaults = {"demo", "report", "speed", "startup", "use"}
   assert any(required) == (module.split(".")[-1] not in only_defaults)
 
 
