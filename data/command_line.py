@@ -14,12 +14,16 @@ from typing import Any, BinaryIO, get_args
 
 import numpy as np
 from absl import flags
+from etils import epy
 
 from air.errors import ConfigError, InputError
 from data import files, interrupt, sheet
 from data.dataset import Dataset, to_arrays
 from data.mnist import DataError, expanded
 from data.multi_mnist import require
+
+with epy.lazy_imports():
+  from data import objects  # SciPy takes its time
 
 GROUP = "run"
 _WIDTH = 80
@@ -272,6 +276,8 @@ def write_output(values: dict[str, Any], dataset: Dataset) -> None:
   out, preview = values["out"], values["preview"]
   _write("out", out, lambda f: np.savez_compressed(f, **to_arrays(dataset)))
   print(f"{out}: images from {dataset.digit_source}")
+  if size := objects.described(dataset.train.images):
+    print(size)
   if preview:
     examples = sheet.draw(dataset.train)
     _write("preview", preview, lambda f: examples.save(f, "PNG"))
