@@ -72,7 +72,7 @@ KINDS = {
     "more_objects",
     "0 to 4 MNIST digits of 14 to 20 pixels, apart, on 50x50 black images",
     "It counts up to 5 objects and has seen up to 4. It is wrong for one in"
-    " eight images of four digits.",
+    " ten images of four digits.",
   ),
   "dair": Kind(
     "dair",

@@ -1,5 +1,6 @@
 """Making the models that ship, and using them in the binaries."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -132,7 +133,11 @@ def test_training_starts_from_weights(
 
 def test_the_cards_are_shown():
   text = (pretrained.FOLDER / "README.md").read_text(encoding="utf-8")
-  assert text == pretrain.readme(pretrain.cards(pretrained.FOLDER))
+  cards = pretrain.cards(pretrained.FOLDER)
+  assert text == pretrain.readme(cards)
+  for card in cards:
+    kind = pretrain.KINDS[card["name"]]
+    assert card.items() >= dataclasses.asdict(kind).items()
   assert set(pretrained.names()) <= pretrain.KINDS.keys()
 
 
