@@ -289,6 +289,14 @@ def _all_ints(values: Iterable[Any], low: int, high: float = math.inf) -> bool:
   )
 
 
+def framed(image: np.ndarray, side: int) -> Image.Image:
+  """Returns a digit, uint8, in a frame of so many pixels."""
+  frame = Image.fromarray(image)
+  if frame.size != (side, side):
+    frame = frame.resize((side, side), Image.Resampling.BILINEAR)
+  return frame
+
+
 def _glyphs(
   spec: MultiMNISTSpec,
   images: np.ndarray,
@@ -312,9 +320,7 @@ def _glyphs(
   for index, side in zip(
     (keys // base).tolist(), (keys % base).tolist(), strict=True
   ):
-    frame = Image.fromarray(images[index])
-    if frame.size != (side, side):
-      frame = frame.resize((side, side), Image.Resampling.BILINEAR)
+    frame = framed(images[index], side)
     ink = frame.getbbox()
     if ink is None:
       raise DataError(

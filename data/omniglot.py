@@ -20,6 +20,10 @@ _WHERE = (
   "images_background.zip and images_evaluation.zip of"
   " https://github.com/brendenlake/omniglot, unpacked or not"
 )
+_WHERE_STROKES = (
+  "strokes_background.zip and strokes_evaluation.zip of"
+  " https://github.com/brendenlake/omniglot, unpacked or not"
+)
 # The ends of the paths of drawings, and of their strokes.
 _DRAWING = re.compile(r"(?:.*/)?([^/]+)/(character\d+)/(\d+_\d+)\.png")
 _STROKES = re.compile(r"(?:.*/)?([^/]+)/(character\d+)/(\d+_\d+)\.txt")
@@ -42,26 +46,62 @@ class Characters(NamedTuple):
   labels: np.ndarray
   names: list[str]
 
+  def only(self, chosen: np.ndarray) -> "Characters":
+    """Returns those that are chosen, bool `[N]`."""
+    names = [
+      name for name, kept in zip(self.names, chosen, strict=True) if kept
+    ]
+    return Characters(self.images[chosen], self.labels[chosen], names)
+
+  def alphabets(self) -> list[str]:
+    """Returns the names of their alphabets, in order."""
+    return sorted({_alphabet(name) for name in self.names})
+
+
+class Alphabets(NamedTuple):
+  """Characters for three purposes; no two of these share an alphabet."""
+
+  train: Characters
+  validation: Characters
+  test: Characters
+
 
 def load(source: str) -> Digits:
-  """Loads characters for training, validation and test.
-
-  No two of these share an alphabet: of ten alphabets, in the order of their
-  names, the first six are for training, the next two for validation, the rest
-  for test. Labels count the characters over all alphabets.
+  """Loads characters for training, validation and test, see `split`.
 
   Args:
     source: path of a folder or a zip file in the public layout.
 
   Returns:
-    The characters, uint8 `[N, 105, 105]`, bright ink on black.
+    The characters, uint8 `[N, 105, 105]`, bright ink on black. Labels count the
+    characters over all alphabets.
+
+  Raises:
+    DataError: if there is none, or if there are fewer than three alphabets.
+  """
+  alphabets = split(source)
+  number = sum(len(part.alphabets()) for part in alphabets)
+  return Digits(
+    *(DigitSet(part.images, part.labels) for part in alphabets),
+    source=f"Omniglot ({number} alphabets)",
+  )
+
+
+def split(source: str) -> Alphabets:
+  """Reads characters for training, validation and test.
+
+  Of ten alphabets, in the order of their names, the first six are for training,
+  the next two for validation, the rest for test.
+
+  Args:
+    source: see `load`.
 
   Raises:
     DataError: if there is none, or if there are fewer than three alphabets.
   """
   found = read(source)
-  alphabets = [name.split("/")[0] for name in found.names]
-  different = sorted(set(alphabets))
+  alphabets = [_alphabet(name) for name in found.names]
+  different = found.alphabets()
   if len(different) < 3:
     raise DataError(
       f'omniglot is "{source}" with {len(different)} alphabets, expected three'
@@ -69,16 +109,20 @@ def load(source: str) -> Digits:
     )
   place = {name: i for i, name in enumerate(different)}
   tenths = np.array([10 * place[name] // len(different) for name in alphabets])
-  train, validation, test = (
-    DigitSet(found.images[part], found.labels[part])
-    for part in (
-      tenths < _TRAIN,
-      (tenths >= _TRAIN) & (tenths < _VALIDATION),
-      tenths >= _VALIDATION,
+  return Alphabets(
+    *(
+      found.only(part)
+      for part in (
+        tenths < _TRAIN,
+        (tenths >= _TRAIN) & (tenths < _VALIDATION),
+        tenths >= _VALIDATION,
+      )
     )
   )
-  of = f"Omniglot ({len(different)} alphabets)"
-  return Digits(train, validation, test, of)
+
+
+def _alphabet(name: str) -> str:
+  return name.split("/")[0]
 
 
 def read(source: str) -> Characters:
@@ -91,7 +135,7 @@ def read(source: str) -> Characters:
     DataError: if there is none, or if one is not a drawing.
   """
   drawings = {}
-  for name, content in _files(source, _DRAWING):
+  for name, content in _files("omniglot", source, _DRAWING, _WHERE):
     try:
       with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
         if picture.size != (SIDE, SIDE):
@@ -129,7 +173,7 @@ def read_strokes(source: str) -> dict[str, list[np.ndarray]]:
     DataError: if there is none, or if one is damaged.
   """
   strokes = {}
-  for name, content in _files(source, _STROKES):
+  for name, content in _files("strokes", source, _STROKES, _WHERE_STROKES):
     parts = content.decode("ascii", "replace").split("BREAK")
     try:
       points = [
@@ -144,8 +188,7 @@ def read_strokes(source: str) -> dict[str, list[np.ndarray]]:
   if not strokes:
     raise DataError(
       f'strokes is "{source}", without ALPHABET/characterNN/NNNN_MM.txt;'
-      " expected strokes_background.zip of"
-      " https://github.com/brendenlake/omniglot, unpacked or not"
+      f" expected {_WHERE_STROKES}"
     )
   return strokes
 
@@ -158,10 +201,17 @@ def _lines(part: str) -> Iterator[list[str]]:
 
 
 def _files(
-  source: str, pattern: re.Pattern[str]
+  argument: str, source: str, pattern: re.Pattern[str], expected: str
 ) -> Iterator[tuple[str, bytes]]:
-  """Yields ALPHABET/characterNN/NNNN_MM and content of files that match."""
-  path = expanded("omniglot", source)
+  """Yields ALPHABET/characterNN/NNNN_MM and content of files that match.
+
+  Args:
+    argument: that names the source, for messages.
+    source: path of a folder or a zip file.
+    pattern: of the files' paths.
+    expected: what the source should be.
+  """
+  path = expanded(argument, source)
   try:
     if path.is_dir():
       for file in path.rglob("*"):
@@ -177,9 +227,9 @@ def _files(
               yield "/".join(match.groups()), opened.read(_MAX_BYTES)
     else:
       raise DataError(
-        f'omniglot is "{source}", which does not exist; expected {_WHERE}'
+        f'{argument} is "{source}", which does not exist; expected {expected}'
       )
   except (OSError, zipfile.BadZipFile) as error:
     raise DataError(
-      f'omniglot is "{source}", which cannot be read: {error}'
+      f'{argument} is "{source}", which cannot be read: {error}'
     ) from error

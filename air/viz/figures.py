@@ -95,7 +95,7 @@ def progress(
         show(axis, canvas_multiplier * output.glimpses[step, i])
         axis.spines[:].set(color=style.step_colour(step), linewidth=1.5)
       else:
-        axis.set(xticks=[], yticks=[], facecolor="#EEEEEE")
+        axis.set(xticks=[], yticks=[], facecolor=style.ABSENT)
         axis.set_box_aspect(glimpse_shape)
         axis.spines[:].set_visible(False)
         axis.text(
@@ -336,15 +336,15 @@ def sheet(
   """Images in rows and columns.
 
   Args:
-    images: `[R, C, H, W]`; 1 is white.
+    images: `[R, C, H, W]`; 1 is white. Or `[R, C, H, W, 3]`, colours.
     row_labels: R texts, or none.
     column_labels: C texts, or none.
     title: what they are; it is broken into lines.
   """
-  rows, columns, height, width = images.shape
+  rows, columns, height, width, *colours = images.shape
   tiles = np.pad(
     np.clip(images, 0.0, 1.0),
-    [(0, 0), (0, 0), (1, 1), (1, 1)],
+    [(0, 0), (0, 0), (1, 1), (1, 1), *[(0, 0)] * len(colours)],
     constant_values=0.4,
   )
   # The longest label takes the place of so many inches.
@@ -361,7 +361,9 @@ def sheet(
   axis = figure.subplots()
   # Edges at whole numbers, one for each image.
   axis.imshow(
-    tiles.transpose(0, 2, 1, 3).reshape(rows * (height + 2), -1),
+    tiles.swapaxes(1, 2).reshape(
+      rows * (height + 2), columns * (width + 2), *colours
+    ),
     cmap="gray", vmin=0.0, vmax=1.0,
     extent=(0, columns, rows, 0),
     aspect=height / width,

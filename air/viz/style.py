@@ -20,6 +20,8 @@ PURPLE = "#990099"
 LILAC = "#C9ACE6"
 # Of what stays in the background.
 GREY = "#A0A0A0"
+# In place of what there is not.
+ABSENT = "#EEEEEE"
 
 # Of lines on white, those first that differ the most.
 LINES = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY_BLUE, BLACK)

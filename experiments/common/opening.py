@@ -284,6 +284,6 @@ def _check_digest(run: runs.Run, digit_source: str, data_digest: str) -> None:
   if run.data_digest != data_digest:
     raise UsageError(
       f"run_dir is {run.folder}, whose run was started on other images (from"
-      f" {run.digit_source}, now {digit_source}); expected the same --mnist or"
-      " --data, or another --run_dir"
+      f" {run.digit_source}, now {digit_source}); expected the same --mnist,"
+      " --omniglot or --data, or another --run_dir"
     )

@@ -48,6 +48,8 @@ with epy.lazy_imports():
   from air.viz import summaries
 
 LOG = "train.log"
+# The settings that say where images, or what they show, lie.
+PLACES = ("mnist", "omniglot", "data")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,8 +122,7 @@ class Run:
     for part in dataclasses.asdict(self.air).values():
       settings.update(part)
     # Where the images lie may change, and what they are is compared as such.
-    del settings["data"], settings["mnist"]
-    return settings
+    return {name: v for name, v in settings.items() if name not in PLACES}
 
   def read_metrics(self) -> list[dict[str, Any]]:
     """Returns the evaluations during training, without damaged lines."""

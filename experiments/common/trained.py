@@ -159,7 +159,7 @@ def define_split_flags(flag_values: flags.FlagValues) -> None:
 
 def define_dataset_flags(flag_values: flags.FlagValues) -> None:
   """Defines the flags of every binary that works on the images of a run."""
-  for name in ("mnist", "data"):
+  for name in runs.PLACES:
     flags.DEFINE_string(
       name, None, f"where the run's images are now, if not at its --{name}",
       flag_values=flag_values, module_name="run",
@@ -243,7 +243,7 @@ def load_dataset_of(run: runs.Run, flag_values: flags.FlagValues) -> Dataset:
   """Returns the images of a run, which must be those it was trained on."""
   moved = {
     name: flag_values[name].value
-    for name in ("mnist", "data")
+    for name in runs.PLACES
     if flag_values[name].value is not None
   }
   dataset = runs.load_dataset(

@@ -446,7 +446,7 @@ CASES = {
   "evaluate: seed": ("--run_dir=RUN --seed=4294967296", "--seed"),
   "evaluate: other images": (
     "--run_dir=RUN --data=BAD/other_data.npz",
-    "expected the same --mnist or --data, or another --run_dir",
+    "expected the same --mnist, --omniglot or --data, or another --run_dir",
   ),
   "evaluate: images are gone": ("--run_dir=RUN --data=BAD/no.npz", "no.npz"),
   "startup: not a number": ("--started=soon", "--started"),
