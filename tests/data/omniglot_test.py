@@ -61,6 +61,15 @@ def test_no_alphabet_is_in_two_splits(source):
   # Of five alphabets with two characters each: three, one and one.
   assert labels == [[0, 1, 2, 3, 4, 5], [6, 7], [8, 9]]
   assert len(digits.train.images) == 12
+  # The names are those of the same drawings.
+  alphabets = [part.alphabets() for part in omniglot.split(source)]
+  assert alphabets == [list(ALPHABETS[:3]), ["Greek"], ["Korean"]]
+  test = omniglot.split(source).test
+  np.testing.assert_array_equal(test.images, digits.test.images)
+  last = test.only(np.array([False, False, False, True]))
+  assert last.names == ["Korean/character02/0010_02"]
+  np.testing.assert_array_equal(last.images, test.images[3:])
+  np.testing.assert_array_equal(last.labels, [9])
 
 
 def test_ink_is_bright_on_black(source):
@@ -114,6 +123,8 @@ def test_a_file_that_is_no_copy_is_refused(tmp_path, name):
   (tmp_path / "text.zip").write_text("no archive")
   with pytest.raises(DataError, match=r"^omniglot is .*(exist|cannot be read)"):
     omniglot.load(str(tmp_path / name))
+  with pytest.raises(DataError, match=r"^strokes is .*(exist|cannot be read)"):
+    omniglot.read_strokes(str(tmp_path / name))
 
 
 def test_damaged_strokes_are_refused(tmp_path):

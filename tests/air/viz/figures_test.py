@@ -313,6 +313,13 @@ class TestSheet:
     assert not axis.get_xticks().size
     assert not axis.get_yticks().size
 
+  def test_colours(self):
+    images = np.stack([self.IMAGES, 0 * self.IMAGES, 1 - self.IMAGES], axis=-1)
+    (axis,) = figures.sheet(images).axes
+    pixels = image_of(axis)
+    assert pixels.shape == (2 * 6, 3 * 7, 3)
+    np.testing.assert_array_equal(pixels[7:11, 15:20], images[1, 2])
+
   def test_labels(self):
     figure = figures.sheet(self.IMAGES, ["a", "b"], ["1", "2", "3"])
     (axis,) = figure.axes
