@@ -263,8 +263,9 @@ def draw(
     np.array(columns).swapaxes(0, 1),
     row_labels=["image", "strokes of the pen", *steps],
     column_labels=labels,
-    title="Characters of alphabets that were held out, with the number of pen"
-    " strokes | of objects, and what is painted after each step.",
+    title="Characters of held-out alphabets. Above them: the numbers of pen"
+    " strokes | of objects. Below: what is painted after each step, each object"
+    " in its colour.",
   )
 
 
