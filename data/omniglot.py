@@ -80,11 +80,11 @@ def load(source: str) -> Digits:
     DataError: if there is none, or if there are fewer than three alphabets.
   """
   alphabets = split(source)
-  number = sum(len(part.alphabets()) for part in alphabets)
-  return Digits(
-    *(DigitSet(part.images, part.labels) for part in alphabets),
-    source=f"Omniglot ({number} alphabets)",
+  train, validation, test = (
+    DigitSet(part.images, part.labels) for part in alphabets
   )
+  number = sum(len(part.alphabets()) for part in alphabets)
+  return Digits(train, validation, test, f"Omniglot ({number} alphabets)")
 
 
 def split(source: str) -> Alphabets:

@@ -66,6 +66,7 @@ def test_flagfiles_have_the_published_numbers():
   assert set(by_name) == {
     *("blog", "blog_code", "default", "paper"),
     *("small_digits", "small_digits_64", "more_objects", "dair", "worlds"),
+    "omniglot",
   }
   blog, code, paper = (by_name[n] for n in ("blog", "blog_code", "paper"))
   assert blog.training.estimator == paper.training.estimator == "reinforce"
@@ -80,8 +81,9 @@ def test_flagfiles_have_the_published_numbers():
   assert paper.model.where_parametrization == "3d"
   assert paper.model.hidden_sizes == (200,)
   for name, config in by_name.items():
-    assert config.model.memory == (name != "dair")
-    observed = "difference" if name == "dair" else "image"
+    is_dair = name in ("dair", "omniglot")
+    assert config.model.memory != is_dair
+    observed = "difference" if is_dair else "image"
     assert config.model.step_input == config.model.glimpse_input == observed
 
 
