@@ -66,7 +66,7 @@ def test_flagfiles_have_the_published_numbers():
   assert set(by_name) == {
     *("blog", "blog_code", "default", "paper"),
     *("small_digits", "small_digits_64", "more_objects", "dair", "worlds"),
-    "omniglot",
+    *("omniglot", "omniglot_characters"),
   }
   blog, code, paper = (by_name[n] for n in ("blog", "blog_code", "paper"))
   assert blog.training.estimator == paper.training.estimator == "reinforce"
