@@ -736,7 +736,7 @@ CASES = {
     "--run_dir=RUN --out=NEW --count_probs=0,0,0",
     "--count_probs is [0.0, 0.0, 0.0], expected probabilities",
   ),
-  "export: nothing": ("", "expected --run_dir, --out; see --help"),
+  "export: nothing": ("", "expected --out; see --help"),
   "export: out is in use": (
     "--run_dir=RUN --out=BAD/full",
     "--out is BAD/full, which exists",
