@@ -13,17 +13,26 @@ _VERSION = re.findall(r'^__version__ = "(.+)"$', _INIT, re.MULTILINE)[0]
 
 _TENSORFLOW = ">=2.17,<2.22"
 _CLUSTER = ["ray>=2.50,<3", "rich>=13"]  # for experiments.sweep
+_NOTEBOOK = [  # docs/air_explained.ipynb
+  "ipykernel>=6.29",
+  "jupytext>=1.16",
+  "nbclient>=0.10",
+  "nbformat>=5.10",
+]
 _TEST = [
   "hypothesis>=6",
   "pytest>=8",
   "pytest-xdist>=3.8",
   "selenium>=4.20",  # drives Chromium, which looks at the page in demo/
   *_CLUSTER,
+  *_NOTEBOOK,
 ]
 _DEV = ["ruff>=0.6", "mypy>=1.11"]
 _DOCS = [
+  "latex2mathml>=3.77",
   "mkdocs-material>=9.5,<10",
   "mkdocstrings[python]>=0.26",
+  "nbconvert>=7.16",
   "pymdown-extensions<12",  # from 12 on mkdocstrings 1.0.6 does not work
 ]
 
@@ -72,6 +81,7 @@ setuptools.setup(
   ],
   extras_require={
     "cluster": _CLUSTER,
+    "notebook": _NOTEBOOK,
     "test": _TEST,
     "dev": _TEST + _DEV,
     "docs": _DOCS,

@@ -98,17 +98,15 @@ air.plot(scenes, images)
 # Its encoder is a recurrent network, which takes one step for each object.
 # Step $i$ computes
 #
-# $$
-# \begin{aligned}
-# h_i &= \mathrm{LSTM}(\mathrm{encode}(x), z^{what}_{i-1}, z^{where}_{i-1};
-# h_{i-1}) \\
-# z^{where}_i &\sim q(z^{where} | h_i), \quad
-# g_i = \mathrm{crop}(x, z^{where}_i) \\
-# z^{what}_i &\sim q(z^{what} | g_i), \quad
-# y_i = \mathrm{paste}(\mathrm{decode}(z^{what}_i), z^{where}_i) \\
-# p_i &= \mathrm{presence}(h_i)
-# \end{aligned}
-# $$
+# $$h_i = \mathrm{LSTM}(\mathrm{encode}(x), z^{what}_{i-1}, z^{where}_{i-1};
+# h_{i-1})$$
+#
+# $$p_i = \mathrm{presence}(h_i), \quad z^{where}_i \sim q(z^{where} | h_i)$$
+#
+# $$g_i = \mathrm{crop}(x, z^{where}_i), \quad
+# z^{what}_i \sim q(z^{what} | g_i)$$
+#
+# $$y_i = \mathrm{paste}(\mathrm{decode}(z^{what}_i), z^{where}_i).$$
 #
 # The canvas is the sum of the painted objects $y_1 + \dots + y_n$.
 #
@@ -127,7 +125,7 @@ chosen = np.flatnonzero(counts == 2)[0]  # the first image of two digits
 image = tf.constant(images[chosen : chosen + 1] / 255, tf.float32)
 
 
-def show(rows, boxes=None):
+def show(rows):
   """Returns a figure of rows of images, {label: images}."""
   columns = max(map(len, rows.values()))
   size = (0.95 * columns + 0.9, 0.95 * len(rows))
@@ -367,7 +365,7 @@ with tf.GradientTape(persistent=True) as tape:
 exact = tape.gradient(expected, logits).numpy()
 scores = tape.jacobian(log_probs, logits).numpy()  # of n = 0..3, [4, 3]
 print("f(n): ", np.round(errors, 1))
-print("exact:", np.round(exact, 1))
+print("exact:", np.round(exact, 2))
 
 # %%
 n = rng.choice(len(errors), 10_000, p=unsure.probs().numpy())
@@ -379,17 +377,19 @@ estimates = {
 for name, values in estimates.items():
   error = values.std(axis=0) / np.sqrt(len(n))
   print(name)
-  print("  mean:    ", np.round(values.mean(axis=0), 1), "+-", error.round(1))
-  print("  variance:", np.round(values.var(axis=0)))
+  print("  mean:    ", [f"{m:.2g}" for m in values.mean(axis=0)])
+  print("  error:   ", [f"{e:.1g}" for e in error])
+  print("  variance:", [f"{v:.2g}" for v in values.var(axis=0)])
 
 # %%
 figure, axis = plt.subplots(figsize=(6, 2.4))
+bins = np.linspace(-200, 200, 41)
 for (name, values), colour in zip(
   estimates.items(), ("#FF4B00", "#005AFF"), strict=True
 ):
   means = values[:, 0].reshape(-1, 10).mean(axis=1)
-  axis.hist(means, 40, color=colour, alpha=0.6, label=name)
-axis.axvline(exact[0], color="black", label="exact")
+  axis.hist(means, bins, color=colour, alpha=0.6, label=name)
+axis.axvline(exact[0], color="black", ls=":", label="exact")
 axis.set_xlabel("gradient in the first logit, means of 10 samples")
 axis.legend()
 plt.show()
@@ -478,11 +478,12 @@ for name, value in variances.items():
 #
 # **Try it:** take the errors of the trained model, `-terms.log_likelihoods[0]`,
 # in place of those of the untrained one.
-# For which logits does the baseline help, and why not for all?
+# How much does the baseline help then?
 #
 # ## 5. 500 iterations of training
 #
-# `air.fit` trains a model with the default settings.
+# `air.fit` trains a model with the default settings, but for the learning rate,
+# which is twice as high because 500 iterations are few.
 # Its callback draws a new row of canvases every 100 iterations.
 
 # %%
@@ -501,9 +502,13 @@ def watch(trained, metrics):
 
 
 trained = air.fit(
-  dataset.train.images, 500, callback=watch, callback_every=100,
-  jit_compile=False,
-)  # fmt: skip
+  dataset.train.images,
+  500,
+  callback=watch,
+  callback_every=100,
+  learning_rate=1e-4,
+  jit_compile=False,  # compiling would take longer than it saves
+)
 
 # %% [markdown]
 # The percentages are the counts that are right, of 300 validation images.
@@ -539,13 +544,19 @@ air.plot(seen, images)
 # We switch this off.
 
 # %%
+changes = {"presence_floor_initial": 0.0, "presence_floor_final": 0.0}
 failures = {}
 for name, brightness in {"bright": 4.0, "dim": 0.1}.items():
   broken = air.fit(
-    dataset.train.images, 250, decoder_init_scale=brightness,
-    presence_floor_initial=0.0, presence_floor_final=0.0, learning_rate=1e-4,
-    batch_size=32, jit_compile=False, **small,
-  )  # fmt: skip
+    dataset.train.images,
+    250,
+    decoder_init_scale=brightness,
+    learning_rate=1e-4,
+    batch_size=32,
+    jit_compile=False,
+    **small,
+    **changes,
+  )
   found = broken.infer(dataset.validation.images)
   failures[name] = found.count.mean()
   print(f"{name:6} {failures[name]:.2f} objects in an image")
@@ -563,7 +574,7 @@ for name, brightness in {"bright": 4.0, "dim": 0.1}.items():
 # Exploration helps, too: it paints objects that the model does not want yet.
 # In section 5 the model painted nothing after 100 iterations, and got over it.
 #
-# **Try it:** let the bright model explore, with `presence_floor_initial=0.3`,
+# **Try it:** let the bright model explore, with `"presence_floor_initial": 0.3`,
 # and give it 600 iterations.
 #
 # ## 7. Sampling and traversals
@@ -625,13 +636,14 @@ show(
 )
 
 # %% [markdown]
-# Between the codes of two objects lie those of others.
+# We can also go from the code of one object to that of the next.
+# Not all that lies between two digits is a digit.
 
 # %%
 weights = np.linspace(0, 1, 7)[:, None]
 show(
   {
-    f"{i} to {i + 1}": model.paint(
+    f"{i} and {i + 1}": model.paint(
       (1 - weights) * codes[i] + weights * codes[i + 1], where
     )
     for i in (0, 2, 4)

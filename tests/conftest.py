@@ -25,6 +25,7 @@ from air.training import Trainer
 NUM_IMAGES = 16
 # What takes longest, so that no worker is left alone with it in the end.
 SLOWEST = (
+  "notebook_test.py",
   "train_test.py",
   "speed_test.py",
   "sweep_test.py",
