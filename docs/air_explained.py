@@ -574,7 +574,7 @@ for name, brightness in {"bright": 4.0, "dim": 0.1}.items():
 # Exploration helps, too: it paints objects that the model does not want yet.
 # In section 5 the model painted nothing after 100 iterations, and got over it.
 #
-# **Try it:** let the bright model explore, with `"presence_floor_initial": 0.3`,
+# **Try it:** let the bright model explore: set `presence_floor_initial` to 0.3,
 # and give it 600 iterations.
 #
 # ## 7. Sampling and traversals
