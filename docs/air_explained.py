@@ -47,6 +47,7 @@ from air.training import Trainer
 from data import config as data_config
 
 plt.rcParams.update({"figure.dpi": 80, "font.size": 9})
+np.set_printoptions(suppress=True)
 
 # %% [markdown]
 # The images hold 0, 1 or 2 handwritten digits on black.
@@ -486,21 +487,21 @@ for name, value in variances.items():
 # which is twice as high because 500 iterations are few.
 # Its callback draws a new row of canvases every 100 iterations.
 
+
 # %%
-watched = dataset.validation.images[:8]
-rows, history = {"images": watched / 255}, []
-live = display(None, display_id=True)
-
-
 def watch(trained, metrics):
   """Draws the canvases of eight images so far."""
   seen = trained.infer(dataset.validation.images)
   accuracy = np.mean(seen.count == dataset.validation.counts)
   history.append((trained.iteration, -metrics.loss, accuracy))
-  rows[f"{trained.iteration}: {accuracy:.0%}"] = seen.canvas[: len(watched)]
+  rows[f"{trained.iteration}: {accuracy:.0%}"] = seen.canvas[:8]
   live.update(show(rows))
 
 
+# %%
+rows = {"images": dataset.validation.images[:8] / 255}
+history = []
+live = display(None, display_id=True)
 trained = air.fit(
   dataset.train.images,
   500,

@@ -40,6 +40,7 @@ def execute(notebook: NotebookNode) -> None:
     notebook,
     timeout=_TIMEOUT,
     record_timing=False,
+    coalesce_streams=True,
     config=Config({"KernelManager": {"transport": "ipc"}}),  # no open ports
     resources={"metadata": {"path": str(_ROOT)}},
   ).execute()

@@ -22,7 +22,7 @@ assert variances["backpropagation"] < variances["marginal"]
 assert 5 * variances["marginal"] < variances["reinforce"]
 assert 5 * variances["reinforce"] < variances["reinforce_plain"]
 assert history[0][0] == 100 and len(history) == 5
-assert final_accuracy > 0.8
+assert final_accuracy > 0.7
 assert failures["bright"] < 0.05
 assert failures["dim"] > 0.5
 assert own.count.mean() < 0.01
