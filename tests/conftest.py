@@ -26,6 +26,7 @@ NUM_IMAGES = 16
 # What takes longest, so that no worker is left alone with it in the end.
 SLOWEST = (
   "notebook_test.py",
+  "notebook_test.py",
   "train_test.py",
   "speed_test.py",
   "sweep_test.py",
@@ -37,6 +38,9 @@ SLOWEST = (
   "estimators_test.py",
   "checkpoints_test.py",
   "dair_test.py",
+  "generalization_test.py",
+  "worlds_test.py",
+  "pretrain_test.py",
 )
 
 
