@@ -269,7 +269,10 @@ def test_root_of_torchvision(tmp_path):
     ),
     (b"\x89HDF\r\n\x1a\n", r"is an HDF5 file, .* python -m data\.convert"),
     (b"\x93NUMPY\x01", r"is a single array .* python -m data\.convert"),
-    (gzip.compress(b"text"), "is a gzip file, expected an npz file: gunzip"),
+    (
+      gzip.compress(b"text", mtime=0),
+      "is a gzip file, expected an npz file: gunzip",
+    ),
     (_idx(_SMALL), r"is an IDX file, .* python -m data\.convert"),
   ],
 )
