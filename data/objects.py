@@ -40,7 +40,8 @@ def window_prior_mean(side: float, image_size: tuple[int, ...]) -> float:
     side: of the objects, pixels.
     image_size: (H, W), pixels.
   """
-  share = min((side + _MARGIN) / min(image_size), 0.9)
+  # One prior serves both axes.
+  share = min((side + _MARGIN) / float(np.mean(image_size)), 0.9)
   return float(np.log(share / (1 - share)))
 
 
@@ -56,5 +57,5 @@ def described(images: np.ndarray) -> str | None:
   mean = window_prior_mean(side, images.shape[1:])
   return (
     f"objects: about {side:.0f} pixels (median of connected ink), which"
-    f" --where_scale_prior_mean={mean:.1f} fits"
+    f" --where_scale_prior_mean={mean:.1f} --where_scale_prior_std=0.3 fit"
   )

@@ -170,6 +170,7 @@ function readWeights(buffer) {
     weights[name] = values;
     size += bits.length;
   }
+  if (!metadata.model) throw new Error("weights of another version");
   const described = JSON.parse(metadata.model);
   return {weights, described, size};
 }

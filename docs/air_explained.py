@@ -198,6 +198,7 @@ show(
 )
 # %% [markdown]
 # Each column is a step.
+# What is decoded counts half on the canvas (`canvas_multiplier`).
 # The first two glimpses show a digit each, and the canvas grows by it.
 # The presence probabilities of these two steps are nearly 1.
 # That of the third is nearly 0: the third object is not on the final canvas.
@@ -212,6 +213,7 @@ show(
 # deviation for each entry.
 #
 # The number of objects has a discrete distribution.
+# There are at most $T$ steps, here 3.
 # Step $i$ takes place with probability $p_i$ if all steps before it did, so
 #
 # $$q(n) = (1 - p_{n+1}) \prod_{i \le n} p_i, \quad p_{T+1} = 0.$$
@@ -230,6 +232,7 @@ print("by tossing:", np.round(np.bincount(drawn) / len(drawn), 3))
 # %% [markdown]
 # The prior is geometric, $p(n) \propto s^n$, with a very small $s$.
 # Each further object costs $-\log s$ nats.
+# A nat is the unit of natural logarithms, 1.44 bits.
 
 # %%
 log_prior = network.final_priors().log_num_steps.numpy()
@@ -251,7 +254,9 @@ print("an object costs", np.round(log_prior[0] - log_prior[1], 1), "nats")
 # $$
 #
 # The image is the canvas plus Gaussian noise, with standard deviation 0.3.
+# A KL term is the divergence of a posterior $q$ from its prior $p$.
 # The KL terms are the price of the description.
+# The last line is the importance-weighted bound (IWAE), of several samples.
 # Here they all are, for the image above.
 
 # %%
@@ -309,6 +314,7 @@ for i in places:
 # Pixels of one digit depend on each other, so a short code describes them all.
 # Pixels of two digits do not, so a code for both would save next to nothing.
 # To see what one code can do, we let a single window span both digits.
+# This decoder has learned single digits; one trained on pairs would do better.
 
 # %%
 boxes = scenes.boxes[chosen, : scenes.count[chosen]]
@@ -477,8 +483,8 @@ for name, value in variances.items():
 # [RESULTS.md](../RESULTS.md) compares it with the others over many runs, and
 # [Gradient estimators](estimators.md) describes them all.
 #
-# **Try it:** take the errors of the trained model, `-terms.log_likelihoods[0]`,
-# in place of those of the untrained one.
+# **Try it:** take the errors of the trained model in place of those of the
+# untrained one: `errors = -terms.log_likelihoods[0].numpy()`.
 # How much does the baseline help then?
 #
 # ## 5. 500 iterations of training

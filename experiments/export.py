@@ -1,6 +1,7 @@
 """Writes a trained model as a TensorFlow SavedModel.
 
   python -m experiments.export --run_dir=runs/default --out=OUT
+  python -m experiments.export --model=multi_mnist --out=OUT
 
 TensorFlow alone loads it. Its signatures return the fields of `air.Scenes`,
 with the numbers of `air.TrainedModel`, and refuse what that does:

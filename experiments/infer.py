@@ -1,6 +1,7 @@
 """Finds the objects in images with a trained model.
 
   python -m experiments.infer --run_dir=runs/default --images=FOLDER --out=OUT
+  python -m experiments.infer --model=multi_mnist --images=FOLDER --out=OUT
 
 Writes a picture for each image to OUT/pictures. It shows a box around each
 object (step 1 red, 2 green, 3 blue) beside the model's reconstruction.

@@ -12,6 +12,7 @@ apply to all runs.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -38,6 +39,12 @@ _IWAE_IMAGES, _IWAE_SAMPLES = 1_000, 100
 # By how much half precision may change an accuracy.
 _TOLERANCE = 0.0005
 _README = "README.md"
+# Flags that change no number of a model that ships.
+_FREE = {
+  *("names", "out", "results", "pretrained", "jobs", "cpus_per_run"),
+  *("gpus_per_run", "retries", "ray_address", "mnist", "data_cache"),
+  *("eval_every", "figure_every", "checkpoint_every", "keep_checkpoints"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,11 +128,14 @@ def make(
     The card.
 
   Raises:
+    UsageError: if the true counts are not known.
     CheckpointError: if half precision changes the accuracy.
     RunError: if there is no checkpoint.
     OSError: if it cannot be written.
   """
   full, iteration = run_folder.restore_model(run.folder, run.air, run.id)
+  if dataset.test.counts is None:
+    raise UsageError("data has no counts of the test images, expected them")
   exact = _evaluate(run, full, dataset, iteration)
   with files.new_folder(folder / name, replace=True) as temporary:
     path = temporary / pretrained.WEIGHTS
@@ -147,6 +157,7 @@ def make(
       "iterations": iteration,
       "machine": run.machine,
       "megabytes": round(path.stat().st_size / 1e6, 2),
+      "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
       "test": result,
       "float32": {
         key: exact[key]
@@ -202,7 +213,8 @@ def readme(found: Sequence[Mapping[str, Any]]) -> str:
     "`python -m experiments.pretrain --out=runs/pretrain` makes them from"
     " scratch, and writes this file.",
     "",
-    "| name | most probable n, % | n sampled, % | ELBO | IWAE | MB |",
+    "| name | most probable n, % | n sampled, % | ELBO | IWAE, 1,000 images"
+    " | MB |",
     "|---|---|---|---|---|---|",
   ]
   for card in found:
@@ -247,7 +259,7 @@ def _section(card: Mapping[str, Any]) -> list[str]:
     "limits": card["limits"],
     "machine": f"{machine.get('processor')}, threads: {machine.get('threads')},"
     f" TensorFlow {machine.get('tensorflow')}",
-    "commit": machine.get("commit"),
+    "commit of the training": machine.get("commit"),
     "command": f"`python -m experiments.pretrain --names={card['name']}"
     " --out=runs/pretrain`",
   }
@@ -260,6 +272,25 @@ def _section(card: Mapping[str, Any]) -> list[str]:
   ]
 
 
+def _check_settings(
+  folder: pathlib.Path, flag_values: flags.FlagValues
+) -> None:
+  """Checks that what ships has the settings of its flagfile."""
+  groups = flag_values.flags_by_module_dict()
+  changed = [
+    flag.name
+    for group in ("data", "model", "prior", "training", "run", runner.GROUP)
+    for flag in groups.get(group, [])
+    if flag.name not in _FREE and not flag.using_default_value
+  ]
+  if changed and folder.resolve() == pretrained.FOLDER:
+    raise UsageError(
+      f"{changed[0]} is {flag_values[changed[0]].value}, expected the settings"
+      " of the flagfiles for models that ship; for others --pretrained names"
+      " another folder"
+    )
+
+
 def main(flag_values: flags.FlagValues) -> int:
   """Trains what is not trained yet, writes it; returns the exit status."""
   if len(flag_values.seeds) != 1:
@@ -267,6 +298,7 @@ def main(flag_values: flags.FlagValues) -> int:
       f"seeds is {','.join(map(str, flag_values.seeds))}, expected one"
     )
   folder = launcher.output_folder("pretrained", flag_values.pretrained)
+  _check_settings(folder, flag_values)
   names = list(dict.fromkeys(flag_values.names))
   status = runner.run([KINDS[name].config for name in names], flag_values)
   if status:

@@ -1,6 +1,7 @@
 """Samples scenes from a trained model, and draws latent traversals.
 
   python -m experiments.sample --run_dir=runs/default --out=OUT
+  python -m experiments.sample --model=multi_mnist --out=OUT
 
 Writes these files to OUT:
 

@@ -26,7 +26,6 @@ NUM_IMAGES = 16
 # What takes longest, so that no worker is left alone with it in the end.
 SLOWEST = (
   "notebook_test.py",
-  "notebook_test.py",
   "train_test.py",
   "speed_test.py",
   "sweep_test.py",

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import os
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from etils import epy
 
+from air.config import AIRConfig
 from air.errors import ConfigError, RunError
 from air.storage import run_folder
 
@@ -26,6 +27,14 @@ with epy.lazy_imports():
 FOLDER = pathlib.Path(__file__).parents[1] / "pretrained"
 WEIGHTS = "weights.safetensors"
 CARD = "card.json"
+# Settings of the model that may change under its weights.
+_FREE = {
+  "num_steps",
+  "output_std",
+  "decoder_init_scale",
+  "baseline_hidden_sizes",
+}
+_INITIAL = ("where_scale_prior_mean_initial", "where_scale_prior_std_initial")
 
 
 class Pretrained(NamedTuple):
@@ -76,6 +85,12 @@ def read(source: str | os.PathLike[str], argument: str) -> Pretrained:
         f" ships; expected ./{source} for the run, or another current folder"
       )
     return _shipped(FOLDER / source)
+  if not is_run and folder.name in names() and folder.parent == pathlib.Path():
+    raise RunError(
+      f"{argument} is {source}, where there is no run; expected the folder of"
+      f' one, or the name of the model that ships, "{folder.name}": --model or'
+      " --init_from, in Python a string without a /"
+    )
   if not is_run and folder.parent == pathlib.Path():
     raise RunError(
       f"{argument} is {source}, expected the folder of a run, with config.json,"
@@ -107,34 +122,30 @@ def initialize(model: model_lib.AIRModel, source: str, argument: str) -> None:
     argument: see `read`.
 
   Raises:
-    ConfigError: if the trained model has weights of other names or shapes.
+    ConfigError: if the weights would mean something else in this model.
     RunError: see `read`; or CheckpointError, or OSError.
   """
   trained = read(source, argument).network
-  own, others = (
-    dict(
-      zip(
-        weights.names(network, network.model_variables),
-        network.model_variables,
-        strict=True,
-      )
-    )
-    for network in (model, trained)
-  )
-  shapes, expected = (
-    {name: tuple(variable.shape) for name, variable in variables.items()}
-    for variables in (own, others)
-  )
-  if shapes != expected:
-    ours, theirs = (vars(m.config.model) for m in (model, trained))
-    differ = [
-      f"{name} {theirs[name]} (here {ours[name]})"
-      for name in ours
-      if ours[name] != theirs[name]
-    ]
+  ours, theirs = (_meaning(m.config) for m in (model, trained))
+  differ = [
+    f"{name} {theirs[name]} (here {ours[name]})"
+    for name in ours
+    if ours[name] != theirs[name]
+  ]
+  if differ:
     raise ConfigError(
-      f"{argument} is {source}, whose weights have other shapes; expected the"
-      f" same settings of the model, but it has {', '.join(differ)}"
+      f"{argument} is {source}, which was trained with {', '.join(differ)};"
+      " expected the same settings of the model, but for num_steps"
     )
-  for name, variable in own.items():
-    variable.assign(others[name])
+  for variable, other in zip(
+    model.model_variables, trained.model_variables, strict=True
+  ):
+    variable.assign(other)
+
+
+def _meaning(config: AIRConfig) -> dict[str, Any]:
+  """Returns the settings that say what a model's weights mean, by name."""
+  settings = {k: v for k, v in vars(config.model).items() if k not in _FREE}
+  if config.model.where_init == "prior":  # which is added to what is inferred
+    settings |= {name: getattr(config.prior, name) for name in _INITIAL}
+  return settings

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import os
 import pathlib
 from typing import Any
 
@@ -38,7 +39,7 @@ def checkpoints(folder: pathlib.Path) -> pathlib.Path:
 
 def exists(folder: pathlib.Path) -> bool:
   """Returns whether a run was begun in a folder."""
-  return (folder / _CONFIG).exists()
+  return os.path.exists(folder / _CONFIG)  # False, too, if it cannot be known
 
 
 def write_config(

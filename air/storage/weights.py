@@ -24,7 +24,7 @@ from air.model import AIRModel
 from air.storage import files
 
 # Of the file; one of another format is refused.
-_FORMAT = 1
+_FORMAT = 2
 _KEY = "model"
 
 
@@ -79,7 +79,7 @@ def read(path: pathlib.Path) -> tuple[AIRModel, dict[str, Any]]:
     arrays = safetensors.numpy.load(content)
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
-    others = files.parse_json(header["__metadata__"][_KEY])
+    others = files.parse_json(header["__metadata__"].get(_KEY, "{}"))
   except (safetensors.SafetensorError, KeyError, ValueError) as error:
     raise CheckpointError(f"{path} is damaged: {error!r}") from error
   if others.pop("format", None) != _FORMAT:

@@ -24,12 +24,12 @@ def squares(side, num=20, background=0):
 def test_the_longer_side(side, background):
   images = squares(side, background=background)
   assert objects.median_side(images) == side
-  share = (side + 2) / 40
+  share = (side + 2) / 50  # of the mean of height and width
   mean = objects.window_prior_mean(side, (40, 60))
   assert 1 / (1 + np.exp(-mean)) == pytest.approx(share)
   assert objects.described(images) == (
     f"objects: about {side} pixels (median of connected ink), which"
-    f" --where_scale_prior_mean={mean:.1f} fits"
+    f" --where_scale_prior_mean={mean:.1f} --where_scale_prior_std=0.3 fit"
   )
 
 
@@ -40,7 +40,7 @@ def test_too_few(images):
 
 
 def test_as_large_as_the_image():
-  assert objects.window_prior_mean(40, (40, 60)) < 2.3
+  assert objects.window_prior_mean(60, (40, 60)) < 2.3
 
 
 @pytest.mark.parametrize(

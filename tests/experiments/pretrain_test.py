@@ -55,6 +55,14 @@ def test_makes_weights_and_a_card(made, trained_run, monkeypatch):
   assert air.load("multi_mnist").iteration == 2
 
 
+def test_what_ships_has_the_settings_of_its_flagfile(call, tmp_path, capsys):
+  for flag in ("--learning_rate=1e-3", "--iterations=2", "--seeds=3"):
+    assert call(pretrain, f"--out={tmp_path}", flag) == 2
+    said = capsys.readouterr().err
+    assert "expected the settings of the flagfiles for models that ship" in said
+    assert said.startswith(f"pretrain: {flag.partition('=')[0]} is ")
+
+
 def test_halves_that_count_otherwise(trained_run, monkeypatch, tmp_path):
   run = runs.load(trained_run[2])
   dataset = config.load(run.data, None)

@@ -1,5 +1,6 @@
 """Models by name or by run folder, and the weights that ship."""
 
+import hashlib
 import pathlib
 import subprocess
 import sys
@@ -53,6 +54,14 @@ def test_a_name_and_a_folder(small, run_dir, tmp_path, monkeypatch):
     assert air.load(folder).iteration == 20
 
 
+def test_a_folder_of_that_name_that_is_not_there(small, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(RunError, match=r'no run; .* that ships, "small"'):
+    air.load(pathlib.Path("small"))
+  with pytest.raises(RunError, match="expected the folder of a run"):
+    air.load("x" * 300)
+
+
 def test_no_such_model(small):
   with pytest.raises(RunError, match=r"^run_dir is smal, .* ships: small$"):
     air.load("smal")
@@ -69,14 +78,28 @@ def test_weights_to_start_from(small, small_config, settings):
   assert_halves(model, small)
 
 
-def test_a_model_of_other_shapes(small, small_config):
-  model = AIRModel(small_config(what_size=5, num_steps=2))
+@pytest.mark.parametrize(
+  ("settings", "differs"),
+  [
+    ({"what_size": 5, "num_steps": 2}, "what_size 4 (here 5)"),
+    # Of the same shapes, but the weights would mean something else.
+    ({"image_size": (10, 12)}, "image_size (12, 10) (here (10, 12))"),
+    ({"canvas_multiplier": 1.0}, "canvas_multiplier 0.5 (here 1.0)"),
+    (
+      {"where_scale_prior_std_initial": 0.3},
+      "where_scale_prior_std_initial 0.15 (here 0.3)",
+    ),
+  ],
+)
+def test_a_model_in_which_weights_mean_something_else(
+  settings, differs, small, small_config
+):
+  model = AIRModel(small_config(**settings))
   with pytest.raises(ConfigError) as error:
     pretrained.initialize(model, "small", "init_from")
   assert str(error.value) == (
-    "init_from is small, whose weights have other shapes; expected the same"
-    " settings of the model, but it has num_steps 3 (here 2), what_size 4 (here"
-    " 5)"
+    f"init_from is small, which was trained with {differs}; expected the same"
+    " settings of the model, but for num_steps"
   )
 
 
@@ -109,8 +132,10 @@ def test_models_ship():
 def test_what_ships(name):
   """It is small, it is as its card says, and halves changed nothing."""
   folder = pretrained.FOLDER / name
-  assert (folder / pretrained.WEIGHTS).stat().st_size < MOST_BYTES
+  content = (folder / pretrained.WEIGHTS).read_bytes()
+  assert len(content) < MOST_BYTES
   card = files.read_json(folder / pretrained.CARD)
+  assert hashlib.sha256(content).hexdigest() == card["sha256"]
   found = pretrained.read(name, "name")
   assert found.iteration == card["iterations"]
   assert found.reference is not None

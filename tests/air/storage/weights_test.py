@@ -101,7 +101,7 @@ def replaced(old, new):
     (lambda content: content[:-2], CheckpointError, "is damaged"),
     (replaced(b"metadata", b"METADATA"), CheckpointError, "is damaged"),
     (
-      replaced(b'\\"format\\": 1', b'\\"format\\": 2'),
+      replaced(b'\\"format\\": 2', b'\\"format\\": 1'),
       CheckpointError,
       "version",
     ),
