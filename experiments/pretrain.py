@@ -229,8 +229,8 @@ def readme(found: Sequence[Mapping[str, Any]]) -> str:
     "n is the number of objects; the table has the share of 10,000 test images"
     " that are counted right. ELBO is that of these images, and IWAE the"
     f" importance-weighted bound of the first {_IWAE_IMAGES:,} with"
-    f" {_IWAE_SAMPLES} samples each, in nats. All is measured with the weights"
-    " that ship, which are in half precision.",
+    f" {found[0]['test']['iwae_samples']} samples each, in nats. All is"
+    " measured with the weights that ship, which are in half precision.",
   ]
   for card in found:
     lines += ["", *_section(card)]
