@@ -2,7 +2,7 @@
 
   python -m experiments.demo
 
-Serves the page in demo/, with the model that ships, on this machine. The model
+Serves the page in demo/, with models that ship, on this machine. The model
 runs in the browser. To see models of your own:
 
   python -m experiments.demo --run_dirs=runs/default,runs/dair
@@ -39,8 +39,8 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   flags.DEFINE_list(
     "run_dirs",
     [],
-    "folders of runs whose models are shown, separated by commas; empty: the"
-    " model that ships",
+    "folders of runs whose models are shown, separated by commas; empty: models"
+    " that ship",
     **options,
   )
   flags.DEFINE_string(
@@ -130,7 +130,7 @@ def main(flag_values: flags.FlagValues) -> None:
     if not folders:
       raise UsageError(
         f"out is {flag_values.out}, expected --run_dirs with it; the page with"
-        f" the model that ships is in {page.FOLDER}"
+        f" models that ship is in {page.FOLDER}"
       )
     with Task("making the page"):
       page.write(out, folders, flag_values)

@@ -714,7 +714,7 @@ def test_what_ships_is_small_and_whole():
 
 
 def test_air_beside_dair(browser, tmp_path):
-  """A second model, whose steps observe the difference."""
+  """Of the second model it is not known what surprises it."""
   folder = tmp_path / "demo"
   shutil.copytree(PAGE, folder)
   config = ModelConfig(
@@ -723,9 +723,9 @@ def test_air_beside_dair(browser, tmp_path):
     presence_hidden_sizes=(16,),
   )  # fmt: skip
   models = folder / "models"
-  weights.write(models / "dair.safetensors", AIRModel(AIRConfig(config)))
+  weights.write(models / "small.safetensors", AIRModel(AIRConfig(config)))
   listed = json.loads((models / "models.json").read_text())
-  listed["models"].append({"name": "DAIR", "file": "dair.safetensors"})
+  listed["models"][1:] = [{"name": "DAIR", "file": "small.safetensors"}]
   (models / "models.json").write_text(json.dumps(listed))
   messages(browser)
   with served(folder) as url:

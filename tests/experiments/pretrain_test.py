@@ -150,6 +150,7 @@ def test_the_cards_are_shown():
 
 
 def test_the_page_has_the_weights_that_ship():
-  models = page.FOLDER / "models" / "air.safetensors"
-  shipped = pretrained.FOLDER / "multi_mnist" / pretrained.WEIGHTS
-  assert models.read_bytes() == shipped.read_bytes()
+  for file, name in (("air", "multi_mnist"), ("dair", "dair")):
+    shown = page.FOLDER / "models" / f"{file}.safetensors"
+    shipped = pretrained.FOLDER / name / pretrained.WEIGHTS
+    assert shown.read_bytes() == shipped.read_bytes()
