@@ -325,7 +325,7 @@ class TrainingConfig(Checked):
   init_from: str = field(
     "",
     "whose weights training starts from: the name of a model that ships, or the"
-    " folder of a run; empty: random weights",
+    " folder of a run; empty: random weights (ours)",
     before="",
   )
   seed: int = field(

@@ -186,6 +186,7 @@ def test_every_field_has_help_that_says_its_origin(part):
 def changed_config():
   """A configuration with no field at its default."""
   values = {
+    "init_from": "multi_mnist",
     "where_parametrization": "3d",
     "where_squash": "none",
     "where_init": "code",
