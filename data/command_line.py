@@ -327,6 +327,27 @@ def define_tuple_flag(kind: type, **options: Any) -> None:
   flags.DEFINE(_TupleParser(kind), serializer=_TupleSerializer(), **options)
 
 
+def define_choices_flag(
+  name: str, choices: Iterable[str], help_text: str, **options: Any
+) -> None:
+  """Defines a flag of some of the choices, all by default.
+
+  Args:
+    name: of the flag.
+    choices: separated by commas.
+    help_text: what they are.
+    **options: flag_values and module_name, as of DEFINE_*.
+  """
+  known = list(choices)
+  flags.DEFINE_list(name, known, help_text, **options)
+  flags.register_validator(
+    name,
+    lambda chosen: bool(chosen) and set(chosen) <= set(known),
+    f"expected some of {', '.join(known)}",
+    options["flag_values"],
+  )
+
+
 def define_fields(
   flag_values: flags.FlagValues,
   fields: Iterable[tuple[str, dataclasses.Field, Any]],

@@ -23,6 +23,7 @@ from etils import epy
 
 from air.errors import CheckpointError
 from air.storage import files, pretrained, run_folder
+from data import command_line
 from data.dataset import Dataset
 from experiments.common import launcher, runs, trained
 from experiments.common.launcher import UsageError
@@ -94,16 +95,10 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   """Defines this binary's flags."""
   runner.define_sweep_flags(flag_values)
   flag_values.set_default("seeds", str(_SEED))
-  flags.DEFINE_list(
-    "names", list(KINDS), "which of them",
+  command_line.define_choices_flag(
+    "names", KINDS, "which of them",
     flag_values=flag_values, module_name=runner.GROUP,
   )  # fmt: skip
-  flags.register_validator(
-    "names",
-    lambda names: bool(names) and set(names) <= KINDS.keys(),
-    f"expected some of {', '.join(KINDS)}",
-    flag_values,
-  )
   flags.DEFINE_string(
     "pretrained",
     str(pretrained.FOLDER),

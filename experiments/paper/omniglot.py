@@ -52,6 +52,7 @@ with epy.lazy_imports():
 
 _NUM_DRAWN = 12
 _MANY = 6  # strokes, of the table's last row: these or more
+_CHECKED = 100  # images whose strokes are looked at first
 _LEAST_PEN_IOU = 0.5
 _OUTPUTS = Outputs("omniglot")
 _IOUS = ("iou_painted", "iou_ink", "iou_k_means")
@@ -128,12 +129,10 @@ def measure(
   """
   n = []
   ious: dict[str, list[float]] = {name: [] for name in (*_IOUS, "iou_pen")}
-  shape = canvases.ink.shape[1:]
   for batch in model.infer_batches(canvases.images):
     for count, objects in zip(batch.count, batch.objects, strict=True):
       ink, strokes = canvases.ink[len(n)], canvases.strokes[len(n)]
-      pen = strokes_lib.drawn(strokes, shape, canvases.pen_radius[len(n)])
-      ious["iou_pen"].append(strokes_lib.iou(pen, ink))
+      ious["iou_pen"].append(_iou_pen(canvases, len(n)))
       of_strokes = strokes_lib.of_strokes(ink, strokes)
       objects = objects[:count]
       parts = (
@@ -312,6 +311,7 @@ def main(flag_values: flags.FlagValues) -> None:
   for name, folder in by_name.items():
     run = runs.load(folder)
     canvases, of = _canvases(run, flag_values, strokes)
+    _check(flag_values.strokes, canvases)
     model = air.TrainedModel(
       *run_folder.restore_model(run.folder, run.air, run.id)
     )
@@ -319,7 +319,6 @@ def main(flag_values: flags.FlagValues) -> None:
       f"looking for strokes with {folder}", len(canvases.images)
     ) as task:
       found = measure(model, canvases, task)
-    _check(flag_values.strokes, found)
     results.append(
       {
         "run": name,
@@ -339,9 +338,17 @@ def main(flag_values: flags.FlagValues) -> None:
   print(f"figure:  {figure}\nnumbers: {numbers}")
 
 
-def _check(strokes: str, found: Found) -> None:
-  """Checks that the strokes are where the images' ink is."""
-  mean = np.mean(found.ious["iou_pen"])
+def _iou_pen(canvases: strokes_lib.Canvases, i: int) -> float:
+  """Returns `iou_pen` of an image, see `_DEFINITIONS`."""
+  ink, radius = canvases.ink[i], canvases.pen_radius[i]
+  pen = strokes_lib.drawn(canvases.strokes[i], ink.shape, radius)
+  return strokes_lib.iou(pen, ink)
+
+
+def _check(strokes: str, canvases: strokes_lib.Canvases) -> None:
+  """Checks that the strokes are where the images' ink is, by the first ones."""
+  number = min(len(canvases.images), _CHECKED)
+  mean = np.mean([_iou_pen(canvases, i) for i in range(number)])
   if mean < _LEAST_PEN_IOU:
     raise UsageError(
       f"strokes is {strokes}, whose strokes do not cover the drawings' ink"

@@ -31,6 +31,7 @@ from absl import flags
 from etils import epy
 
 from air.storage import files, run_folder
+from data import command_line
 from experiments.common import launcher, runs
 from experiments.common.outputs import Outputs
 from experiments.sweeps import plan, runner
@@ -68,16 +69,10 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     "config", "worlds", "the flagfile of all runs, by name or path",
     flag_values=flag_values, module_name=runner.GROUP,
   )  # fmt: skip
-  flags.DEFINE_list(
-    "worlds", list(WORLDS), "which of them",
+  command_line.define_choices_flag(
+    "worlds", WORLDS, "which of them",
     flag_values=flag_values, module_name=runner.GROUP,
   )  # fmt: skip
-  flags.register_validator(
-    "worlds",
-    lambda names: bool(names) and set(names) <= WORLDS.keys(),
-    f"expected some of {', '.join(WORLDS)}",
-    flag_values,
-  )
   _OUTPUTS.define_flags(flag_values)
 
 
