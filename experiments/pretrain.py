@@ -110,7 +110,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
 
 def make(
   name: str, run: runs.Run, dataset: Dataset, folder: pathlib.Path
-) -> dict[str, Any]:
+) -> None:
   """Writes the weights and the card of a trained run.
 
   Args:
@@ -118,9 +118,6 @@ def make(
     run: trained to its end.
     dataset: of the run.
     folder: that the model's folder is in.
-
-  Returns:
-    The card.
 
   Raises:
     UsageError: if the true counts are not known.
@@ -160,7 +157,6 @@ def make(
       },
     }
     files.write_json(temporary / pretrained.CARD, card)
-  return card
 
 
 def _evaluate(

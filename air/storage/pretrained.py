@@ -78,35 +78,32 @@ def read(source: str | os.PathLike[str], argument: str) -> Pretrained:
       f"{argument} is {source}, expected the folder of a run: {error}"
     ) from error
   is_run = run_folder.exists(folder)
-  if isinstance(source, str) and source in names():
-    if is_run:
-      raise RunError(
-        f"{argument} is {source}, which is a run's folder here and a model that"
-        f" ships; expected ./{source} for the run, or another current folder"
-      )
-    return _shipped(FOLDER / source)
-  if not is_run and folder.name in names() and folder.parent == pathlib.Path():
+  ships = isinstance(source, str) and source in names()
+  if ships and is_run:
     raise RunError(
-      f"{argument} is {source}, where there is no run; expected the folder of"
-      f' one, or the name of the model that ships, "{folder.name}": --model or'
-      " --init_from, in Python a string without a /"
+      f"{argument} is {source}, which is a run's folder here and a model that"
+      f" ships; expected ./{source} for the run, or another current folder"
     )
-  if not is_run and folder.parent == pathlib.Path():
+  if not ships and not is_run and folder.parent == pathlib.Path():
+    if folder.name in names():
+      raise RunError(
+        f"{argument} is {source}, where there is no run; expected the folder of"
+        f' one, or the name of the model that ships, "{folder.name}": --model'
+        " or --init_from, in Python a string without a /"
+      )
     raise RunError(
       f"{argument} is {source}, expected the folder of a run, with config.json,"
       f" or a model that ships: {', '.join(names())}"
     )
-  config, others = run_folder.read_config(folder, argument)
-  network, iteration = run_folder.restore_model(
-    folder, config, others.get("id", ""), argument
-  )
-  reference = run_folder.read_reference(folder, iteration)
-  return Pretrained(network, iteration, reference)
-
-
-def _shipped(folder: pathlib.Path) -> Pretrained:
-  network, others = weights.read(folder / WEIGHTS)
-  iteration = others["iteration"]
+  if ships:
+    folder = FOLDER / source
+    network, others = weights.read(folder / WEIGHTS)
+    iteration = others["iteration"]
+  else:
+    config, others = run_folder.read_config(folder, argument)
+    network, iteration = run_folder.restore_model(
+      folder, config, others.get("id", ""), argument
+    )
   reference = run_folder.read_reference(folder, iteration)
   return Pretrained(network, iteration, reference)
 

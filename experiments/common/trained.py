@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 from absl import flags
 from etils import epy
 
@@ -237,6 +238,22 @@ def inferred_at(
       iteration,
       evaluator.infer(split.images, iteration, run.air.training.seed),
     )
+
+
+def inferred(run: runs.Run, images: np.ndarray) -> outputs.AIROutput:
+  """Returns what a run's newest good checkpoint makes of images, as arrays.
+
+  Args:
+    run: that it is of.
+    images: at most `evaluation.BATCH_SIZE` of them.
+
+  Raises:
+    RunError: if there is no checkpoint.
+  """
+  model, iteration = run_folder.restore_model(run.folder, run.air, run.id)
+  return evaluation.Evaluator(model).infer(
+    images, iteration, run.air.training.seed
+  )
 
 
 def load_dataset_of(run: runs.Run, flag_values: flags.FlagValues) -> Dataset:

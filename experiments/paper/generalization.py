@@ -35,7 +35,7 @@ from absl import flags
 from etils import epy
 
 from air import metrics
-from air.storage import files, run_folder
+from air.storage import files
 from data.dataset import Split
 from experiments.common import launcher, runs, trained
 from experiments.common.outputs import Outputs
@@ -291,11 +291,8 @@ def main(flag_values: flags.FlagValues) -> int:
 
 def _infer(run: runs.Run, tests: _Tests) -> outputs.AIROutput:
   """Returns what a run's newest checkpoint makes of the drawn images."""
-  model, iteration = run_folder.restore_model(run.folder, run.air, run.id)
   images = tests.of(run, _DRAWN_COUNTS).first(_DRAWN_IMAGES).images
-  return evaluation.Evaluator(model).infer(
-    images, iteration, run.air.training.seed
-  )
+  return trained.inferred(run, images)
 
 
 if __name__ == "__main__":

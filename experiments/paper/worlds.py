@@ -30,14 +30,14 @@ import numpy as np
 from absl import flags
 from etils import epy
 
-from air.storage import files, run_folder
+from air.storage import files
 from data import command_line
-from experiments.common import launcher, runs
+from experiments.common import launcher, runs, trained
 from experiments.common.outputs import Outputs
 from experiments.sweeps import plan, runner
 
 with epy.lazy_imports():
-  from air import evaluation, outputs
+  from air import outputs
   from air.viz import figures
 
 _OBSERVATIONS = {"placement": "observations"}
@@ -94,13 +94,13 @@ def result_of(world: str, run: runs.Run) -> dict[str, Any]:
     world: that it was trained on.
     run: with its evaluation on the test images.
   """
-  evaluation_ = run.read_evaluation()
+  evaluation = run.read_evaluation()
   kept = ("count_accuracy", "count_accuracy_mode", "elbo", "num_images")
   return {
     "data": world,
     "seed": run.air.training.seed,
-    "iterations": evaluation_["iteration"],
-    **{name: evaluation_[name] for name in kept},
+    "iterations": evaluation["iteration"],
+    **{name: evaluation[name] for name in kept},
   }
 
 
@@ -163,13 +163,10 @@ def _has_ended(folder: pathlib.Path) -> bool:
 
 def _infer(run: runs.Run, flag_values: flags.FlagValues) -> outputs.AIROutput:
   """Returns what a run's model makes of the first test images."""
-  model, iteration = run_folder.restore_model(run.folder, run.air, run.id)
-  images = runs.load_dataset(
+  dataset = runs.load_dataset(
     run.data, flag_values.data_cache, run.digit_source
-  ).test.images
-  return evaluation.Evaluator(model).infer(
-    images[:_DRAWN_IMAGES], iteration, run.air.training.seed
   )
+  return trained.inferred(run, dataset.test.images[:_DRAWN_IMAGES])
 
 
 if __name__ == "__main__":

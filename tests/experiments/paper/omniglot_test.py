@@ -18,23 +18,12 @@ from experiments.paper import strokes as strokes_lib
 ALPHABETS = ("Angelic", "Balinese", "Cyrillic", "Greek", "Korean")
 # Points (x, y) in pixels of a drawing.
 BARS = [[(40, y), (64, y)] for y in (20, 50, 80)]
-TINY = [
+OWN = [
   "--dataset=omniglot",
   "--counts=1",
-  "--iterations=2",
-  "--canvas_size=20,20",
   "--digit_size=20",
   "--num_images=12",
   "--validation_size=12",
-  "--test_size=12",
-  "--num_steps=3",
-  "--glimpse_size=6,6",
-  "--what_size=4",
-  "--hidden_sizes=16",
-  "--presence_hidden_sizes=8",
-  "--lstm_size=16",
-  "--batch_size=8",
-  "--nojit_compile",
 ]
 
 
@@ -66,12 +55,12 @@ def source(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run_dir(call, source, tmp_path_factory, eager_execution):
+def run_dir(call, tiny_world, source, tmp_path_factory, eager_execution):
   """The folder of a run, not to be changed."""
   folder = tmp_path_factory.mktemp("runs") / "tiny"
   with eager_execution():
     own = [f"--run_dir={folder}", f"--omniglot={source}", "--seed=3"]
-    assert call(train, *own, *TINY) == 0
+    assert call(train, *own, *tiny_world, *OWN) == 0
   return folder
 
 
