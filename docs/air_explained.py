@@ -489,8 +489,8 @@ for name, value in variances.items():
 #
 # ## 5. 500 iterations of training
 #
-# `air.fit` trains a model with the default settings, but for the learning rate,
-# which is twice as high because 500 iterations are few.
+# `air.fit` trains the smaller model, with the default settings but for the
+# learning rate, which is twice as high because 500 iterations are few.
 # Its callback draws a new row of canvases every 100 iterations.
 
 
@@ -515,6 +515,7 @@ trained = air.fit(
   callback_every=100,
   learning_rate=1e-4,
   jit_compile=False,  # compiling would take longer than it saves
+  **small,
 )
 
 # %% [markdown]

@@ -1,12 +1,14 @@
 """What a training step cannot do without: its products and the state's pass.
 
-The time of both together is a lower bound of a step's time on the same
-machine, runtime and threads; `timing` divides one by the other.
+The products are computed by XLA, as in training, and by NumPy. The time of the
+faster ones and of the pass is a lower bound of a step's time on the same
+machine and threads; `timing` divides one by the other.
 """
 
 import math
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from air.optimizers import RMSProp
@@ -130,6 +132,39 @@ class Products(tf.Module):
       return i + 1
 
     return tf.while_loop(lambda i: i < times, body, [tf.constant(0)])[0]
+
+
+class NumPyProducts:
+  """Computes the same products by NumPy's BLAS, which is mostly OpenBLAS.
+
+  Attributes:
+    factors: of each product, left and right, transposed where it says so.
+    results: of the products.
+  """
+
+  def __init__(self, products: list[Product]):
+    """Makes factors of random numbers.
+
+    Args:
+      products: to be computed.
+    """
+    rng = np.random.default_rng(0)
+
+    def factor(shape, transpose):
+      values = rng.standard_normal(shape, np.float32)
+      return np.swapaxes(values, -1, -2) if transpose else values
+
+    self.factors = [
+      (factor(p.left, p.transpose_left), factor(p.right, p.transpose_right))
+      for p in products
+    ]
+    self.results = [np.empty(p.result, np.float32) for p in products]
+
+  def run(self, times: int) -> None:
+    """Computes all of them `times` times."""
+    for _ in range(times):
+      for (left, right), result in zip(self.factors, self.results, strict=True):
+        np.matmul(left, right, out=result)
 
 
 class StatePass(tf.Module):
