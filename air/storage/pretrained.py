@@ -56,8 +56,8 @@ def names() -> list[str]:
   return sorted(path.parent.name for path in FOLDER.glob(f"*/{WEIGHTS}"))
 
 
-def read(source: str | os.PathLike[str], argument: str) -> Pretrained:
-  """Returns a trained model.
+def locate(source: str | os.PathLike[str], argument: str) -> pathlib.Path:
+  """Returns the folder of a trained model: of a run, or in `FOLDER`.
 
   Args:
     source: the name of a model that ships, or the folder of a run; a path
@@ -65,11 +65,8 @@ def read(source: str | os.PathLike[str], argument: str) -> Pretrained:
     argument: that names it, for messages.
 
   Raises:
-    RunError: if there is no such model, if the folder of a run has the name of
-      one that ships, or if the run has no checkpoint yet.
-    ConfigError: if it is of another version.
-    CheckpointError: if it is damaged.
-    OSError: if it cannot be read.
+    RunError: if there is no such model, or if the folder of a run has the name
+      of one that ships.
   """
   try:
     folder = pathlib.Path(source).expanduser()
@@ -95,8 +92,24 @@ def read(source: str | os.PathLike[str], argument: str) -> Pretrained:
       f"{argument} is {source}, expected the folder of a run, with config.json,"
       f" or a model that ships: {', '.join(names())}"
     )
-  if ships:
-    folder = FOLDER / source
+  return FOLDER / source if ships else folder
+
+
+def read(source: str | os.PathLike[str], argument: str) -> Pretrained:
+  """Returns a trained model.
+
+  Args:
+    source: see `locate`.
+    argument: see `locate`.
+
+  Raises:
+    RunError: see `locate`; or if the run has no checkpoint yet.
+    ConfigError: if it is of another version.
+    CheckpointError: if it is damaged.
+    OSError: if it cannot be read.
+  """
+  folder = locate(source, argument)
+  if folder.parent == FOLDER:
     network, others = weights.read(folder / WEIGHTS)
     iteration = others["iteration"]
   else:
@@ -115,8 +128,8 @@ def initialize(model: model_lib.AIRModel, source: str, argument: str) -> None:
 
   Args:
     model: to be trained.
-    source: see `read`.
-    argument: see `read`.
+    source: see `locate`.
+    argument: see `locate`.
 
   Raises:
     ConfigError: if the weights would mean something else in this model.

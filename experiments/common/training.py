@@ -55,6 +55,8 @@ def run(flag_values: flags.FlagValues) -> int:
   is_new = restarts or not runs.exists(folder)
   if is_new:
     configuration.check_steps(flag_values)
+    if flag_values.init_from:  # before the images, which take time
+      pretrained.locate(flag_values.init_from, "init_from")
   else:
     source = runs.load(folder).digit_source
   dataset = runs.load_dataset(data, flag_values.data_cache, source)
