@@ -26,8 +26,15 @@ class Outputs:
   name: str
   suffix: str = ".json"
 
-  def define_flags(self, flag_values: flags.FlagValues) -> None:
-    """Defines --figure and --json, by which they go elsewhere."""
+  def define_flags(
+    self, flag_values: flags.FlagValues, module_name: str = "run"
+  ) -> None:
+    """Defines --figure and --json, by which they go elsewhere.
+
+    Args:
+      flag_values: gets them.
+      module_name: the group that they are listed in.
+    """
     for flag, what, path in (
       ("figure", "figure", f"figures/{self.name}.png"),
       ("json", "file of the numbers", f"analysis/{self.name}{self.suffix}"),
@@ -37,7 +44,7 @@ class Outputs:
         "",
         f"the {what}; by default {path} in the run's folder",
         flag_values=flag_values,
-        module_name="run",
+        module_name=module_name,
       )
 
   def files(

@@ -80,7 +80,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
   # What differs between the runs.
   for name in ("counts", "count_probs", "data", *_AIR):
     delattr(flag_values, name)
-  _OUTPUTS.define_flags(flag_values)
+  _OUTPUTS.define_flags(flag_values, runner.GROUP)
 
 
 def config_of(model: str, trained_on: Sequence[int]) -> str:

@@ -81,7 +81,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     "worlds", WORLDS, "which of them",
     flag_values=flag_values, module_name=runner.GROUP,
   )  # fmt: skip
-  _OUTPUTS.define_flags(flag_values)
+  _OUTPUTS.define_flags(flag_values, runner.GROUP)
 
 
 def config_of(config: str, world: str) -> str:

@@ -41,12 +41,12 @@ def swept(call, tiny_world, tmp_path_factory, eager_execution):
 
 
 def test_tests_every_checkpoint_once(
-  call, tiny_world, swept, eagerly, monkeypatch, capsys
+  call, tiny_world, swept, tmp_path, eagerly, monkeypatch, capsys
 ):
   out, _ = swept
-  own = [f"--out={out}", "--seeds=7", *tiny_world]
+  numbers = tmp_path / "numbers.json"
+  own = [f"--out={out}", f"--json={numbers}", "--seeds=7", *tiny_world]
   assert call(generalization, *own) == 0
-  numbers = out / "analysis" / "generalization.json"
   results = json.loads(numbers.read_text())
   # 2 models, 3 sets of images for each set of counts, 2 checkpoints.
   assert len(results) == 2 * 2 * 3 * 2

@@ -25,9 +25,11 @@ def swept(call, tiny_world, tmp_path_factory, eager_execution):
 
 def test_reports_the_runs(call, swept, tmp_path, eagerly, capsys):
   out, own = swept
+  numbers, figure = tmp_path / "worlds.json", tmp_path / "worlds.png"
   flags = [f"--out={out}", "--seeds=3", "--config=default"]
+  flags += [f"--json={numbers}", f"--figure={figure}"]
   assert call(worlds, *flags, "--worlds=sprites,noise", *own) == 0
-  results = json.loads((out / "analysis" / "worlds.json").read_text())
+  results = json.loads(numbers.read_text())
   assert [result["data"] for result in results] == ["sprites", "noise"]
   folder = plan.folder_of(worlds.config_of("default", "noise"), 3, out)
   run = runs.load(folder)
@@ -41,7 +43,7 @@ def test_reports_the_runs(call, swept, tmp_path, eagerly, capsys):
   assert run.air.model.train_output_std
   printed = capsys.readouterr().out
   assert "93.4        0.2" in printed
-  assert (out / "figures" / "worlds.png").exists()
+  assert figure.exists()
 
 
 def test_medians(monkeypatch):
