@@ -19,8 +19,7 @@ from etils import epy
 from air.errors import ConfigError, InputError
 from data import files, interrupt, sheet
 from data.dataset import Dataset, to_arrays
-from data.mnist import DataError, expanded
-from data.multi_mnist import require
+from data.errors import DataError, expanded, require
 
 with epy.lazy_imports():
   from data import objects  # SciPy takes its time

@@ -8,7 +8,8 @@ from air.fields import NOT_NEGATIVE, Checked, field
 from air.images import Reading
 from data import mnist, omniglot, sprites
 from data.dataset import Dataset, Spec, load_arrays, load_or_generate
-from data.mnist import DataError, Digits
+from data.errors import DataError
+from data.mnist import Digits
 from data.multi_mnist import MultiMNISTSpec
 
 SPRITES = "sprites"

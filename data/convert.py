@@ -32,15 +32,14 @@ from PIL import Image
 from air import images
 from air.images import Reading
 from data import command_line, pictures, sources, tfrecords
+from data import counts as counts_lib
 from data.dataset import Dataset, Split
-from data.mnist import DataError, expanded
-from data.multi_mnist import MAX_COUNT, require
+from data.errors import DataError, expanded, require
 
 _SPLITS = ("train", "validation", "test")
 _HELD_OUT = 0.1  # by default, of each of the splits that the source lacks
 _MAX_HELD_OUT = 10_000
 _LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
-_COUNTS_AS = ("auto", "number", "onehot", "unary")
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -130,7 +129,7 @@ def define_flags(flag_values: flags.FlagValues) -> None:
     "auto",
     "how counts are stored: as a number; onehot, a 1 in the column of the"
     " number; unary, so many ones, then zeros; auto: as they can be",
-    enum_values=list(_COUNTS_AS),
+    enum_values=list(counts_lib.FORMATS),
   )
 
 
@@ -379,71 +378,17 @@ def _counts(
   else:
     opened = sources.opened(flag, source.counts, flag, "")
   with opened as array:
-    counts = decoded(f"{flag} {source.counts}", np.asarray(array), counts_as)
-  if len(counts) == videos:
-    return np.repeat(counts, frames)
-  if len(counts) != videos * frames:
+    name = f"{flag} {source.counts}"
+    decoded = counts_lib.decoded(name, np.asarray(array), counts_as)
+  if len(decoded) == videos:
+    return np.repeat(decoded, frames)
+  if len(decoded) != videos * frames:
     each = f" or {videos * frames}" if frames > 1 else ""
     raise DataError(
-      f'{flag} is "{source.counts}" with {len(counts)} counts, expected'
+      f'{flag} is "{source.counts}" with {len(decoded)} counts, expected'
       f" {videos}{each}, as many as images"
     )
-  return counts
-
-
-def decoded(name: str, array: np.ndarray, counts_as: str) -> np.ndarray:
-  """Returns counts as int32 `[N]`.
-
-  A row is one-hot if it has a single one, whose place is the count, and unary
-  if its ones come first, as many as the count. An array of rows that are all
-  both, of the ones that a 1 begins, is refused.
-
-  Args:
-    name: of the array, for messages.
-    array: `[N]` or `[N, 1]`, numbers, perhaps floats; or `[N, K]`, rows of
-      zeros and ones.
-    counts_as: how they are stored; auto: the one way that they can be.
-
-  Raises:
-    DataError: if they cannot be, or if there are two ways.
-  """
-  described = f"{name} is {array.dtype} {list(array.shape)}"
-  if array.ndim == 2 and array.shape[1] == 1 and counts_as != "unary":
-    array = array[:, 0]
-  if array.ndim == 1 and counts_as in ("auto", "number"):
-    if not np.all(np.isfinite(array)) or np.any(array != np.round(array)):
-      raise DataError(f"{described}, expected whole numbers")
-    if array.size and not 0 <= array.min() <= array.max() <= MAX_COUNT:
-      raise DataError(
-        f"{described} with {array.min():g} to {array.max():g}, expected numbers"
-        f" of objects in 0..{MAX_COUNT}"
-      )
-    return array.astype(np.int32)
-  if array.ndim != 2 or counts_as == "number":
-    wanted = "[N, K]" if counts_as in ("onehot", "unary") else "[N] or [N, 1]"
-    raise DataError(f"{described}, expected {wanted} (--counts_as={counts_as})")
-  if not np.all((array == 0) | (array == 1)):
-    raise DataError(f"{described}, expected rows of zeros and ones")
-  ones = array.astype(np.int32)
-  can_be = {
-    "onehot": bool(np.all(ones.sum(axis=1) == 1)),
-    "unary": bool(np.all(np.diff(ones, axis=1) <= 0)),
-  }
-  ways = [way for way, can in can_be.items() if can]
-  if counts_as == "auto":
-    if len(ways) != 1:
-      if not ways:
-        raise DataError(f"{described}, whose rows are neither onehot nor unary")
-      raise DataError(
-        f"{described}, whose rows are both onehot, of 0, and unary, of 1: state"
-        " which (--counts_as)"
-      )
-    counts_as = ways[0]
-  if not can_be[counts_as]:
-    raise DataError(f"{described}, whose rows are not {counts_as}")
-  if counts_as == "onehot":
-    return ones.argmax(axis=1).astype(np.int32)
-  return ones.sum(axis=1, dtype=np.int32)
+  return decoded
 
 
 def _size(name: str, total: int, values: dict[str, Any]) -> int:

@@ -16,20 +16,10 @@ import numpy as np
 from air import images
 from air.images import Reading
 from data import backgrounds, files, multi_mnist, pictures, sprites
-from data.mnist import (
-  DataError,
-  Digits,
-  DigitSet,
-  expanded,
-  read_array,
-  read_npz,
-)
-from data.multi_mnist import (
-  MAX_COUNT,
-  MAX_IMAGES,
-  MultiMNISTSpec,
-  require,
-)
+from data.counts import MAX_COUNT
+from data.errors import DataError, expanded, require
+from data.mnist import Digits, DigitSet, read_array, read_npz
+from data.multi_mnist import MAX_IMAGES, MultiMNISTSpec
 from data.sprites import SpritesSpec
 
 Spec = MultiMNISTSpec | SpritesSpec

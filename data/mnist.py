@@ -19,6 +19,7 @@ from air import images
 from air.errors import InputError
 from air.images import Reading
 from data import files
+from data.errors import DataError, expanded
 
 # As in keras.datasets.mnist.
 _URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
@@ -62,10 +63,6 @@ _OTHERS = {
 _NUM_START = 8
 
 
-class DataError(InputError):
-  """Data or a setting that cannot work, said in one line."""
-
-
 class DigitSet(NamedTuple):
   """Digits and their classes.
 
@@ -95,18 +92,6 @@ class Digits(NamedTuple):
         sha256.update(repr((array.dtype.str, array.shape)).encode())
         sha256.update(np.ascontiguousarray(array).data)
     return sha256.hexdigest()
-
-
-def expanded(name: str, value: str) -> pathlib.Path:
-  """Returns the path that a value means, which may begin with ~.
-
-  Raises:
-    DataError: if it is in the folder of a user who is not known.
-  """
-  try:
-    return pathlib.Path(value).expanduser()
-  except RuntimeError as error:
-    raise DataError(f'{name} is "{value}", which cannot be: {error}') from error
 
 
 def load_digits(source: str = "auto", reading: Reading = Reading()) -> Digits:

@@ -4,15 +4,15 @@
 """
 
 import dataclasses
-import math
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from data import counts as counts_lib
 from data import placement
-from data.mnist import DataError, DigitSet
+from data.errors import DataError, all_ints, require
+from data.mnist import DigitSet
 
 _DIGIT_SIDE = 28
 PLACEMENTS = ("apart", "observations")
@@ -21,7 +21,6 @@ _SCALE_MEAN, _SCALE_STD = 1.3, 0.1
 _OBSERVATIONS_SIDE = 40  # pixels, of the smallest canvas with room to move
 _MAX_TRIES = 1000
 _MAX_SIDE = 1 << 15  # pixels
-MAX_COUNT = 100
 MAX_IMAGES = 2**31 - 1
 
 
@@ -61,15 +60,15 @@ class MultiMNISTSpec:
 
   def __post_init__(self):
     require(
-      len(self.canvas_size) == 2 and _all_ints(self.canvas_size, 1, _MAX_SIDE),
+      len(self.canvas_size) == 2 and all_ints(self.canvas_size, 1, _MAX_SIDE),
       "canvas_size",
       self.canvas_size,
       f"a height and a width of 1 to {_MAX_SIDE}",
     )
-    check_counts(self.counts, self.count_probs)
+    counts_lib.check(self.counts, self.count_probs)
     require(
       len(self.digit_size) in (1, 2)
-      and _all_ints(self.digit_size, 1)
+      and all_ints(self.digit_size, 1)
       and self.digit_size[0] <= self.digit_size[-1],
       "digit_size",
       self.digit_size,
@@ -106,7 +105,7 @@ class MultiMNISTSpec:
         f"sides of at least {_OBSERVATIONS_SIDE} with placement observations",
       )
     require(
-      _all_ints([self.num_images], 1, MAX_IMAGES),
+      all_ints([self.num_images], 1, MAX_IMAGES),
       "num_images",
       self.num_images,
       f"1 to {MAX_IMAGES}",
@@ -128,53 +127,6 @@ class MultiMNIST(NamedTuple):
   counts: np.ndarray
   labels: np.ndarray
   boxes: np.ndarray
-
-
-def require(condition: bool, name: str, value: Any, expected: str) -> None:
-  """Raises a DataError that starts with `name` unless `condition` holds."""
-  if not condition:
-    raise DataError(f"{name} is {value}, expected {expected}")
-
-
-def check_counts(
-  counts: tuple[int, ...], count_probs: tuple[float, ...]
-) -> None:
-  """Raises a DataError unless these are numbers of objects and their probs."""
-  require(
-    len(counts) > 0
-    and _all_ints(counts, 0, MAX_COUNT)
-    and len(set(counts)) == len(counts),
-    "counts",
-    counts,
-    f"one or more different numbers in 0..{MAX_COUNT}",
-  )
-  require(
-    len(count_probs) in (0, len(counts)),
-    "count_probs",
-    count_probs,
-    f"one probability for each of the counts {counts}",
-  )
-  require(
-    not count_probs
-    or (
-      all(p >= 0 for p in count_probs)
-      and math.isclose(sum(count_probs), 1, abs_tol=1e-6)
-    ),
-    "count_probs",
-    count_probs,
-    "probabilities that sum to 1",
-  )
-
-
-def draw_counts(
-  counts: tuple[int, ...],
-  count_probs: tuple[float, ...],
-  num_images: int,
-  rng: np.random.Generator,
-) -> np.ndarray:
-  """Returns the number of objects of each image, int32 `[num_images]`."""
-  probs = np.asarray(count_probs or np.ones(len(counts)), float)
-  return rng.choice(counts, num_images, p=probs / probs.sum()).astype(np.int32)
 
 
 def generate(
@@ -203,7 +155,7 @@ def generate(
   if spec.placement == "observations":
     return _generate_observations(spec, digits, rng)
   num_images, max_count = spec.num_images, max(spec.counts)
-  counts = draw_counts(spec.counts, spec.count_probs, num_images, rng)
+  counts = counts_lib.draw(spec.counts, spec.count_probs, num_images, rng)
   slots = (num_images, max_count)
   indices = rng.integers(len(digits.images), size=slots)
   sides = rng.integers(spec.digit_size[0], spec.digit_size[-1] + 1, size=slots)
@@ -246,7 +198,7 @@ def _generate_observations(
   slots = (spec.num_images, max(spec.counts))
   made = MultiMNIST(
     images=np.zeros((spec.num_images, *spec.canvas_size), np.uint8),
-    counts=draw_counts(spec.counts, spec.count_probs, spec.num_images, rng),
+    counts=counts_lib.draw(spec.counts, spec.count_probs, spec.num_images, rng),
     labels=np.full(slots, -1, np.int32),
     boxes=np.zeros((*slots, 4), np.int32),
   )
@@ -278,15 +230,6 @@ def _add_frame(
   canvas[y : y + side, x : x + side] += np.asarray(frame)
   x0, y0, x1, y1 = frame.getbbox() or (0, 0, 0, 0)
   return y + y0, x + x0, y + y1, x + x1
-
-
-def _all_ints(values: Iterable[Any], low: int, high: float = math.inf) -> bool:
-  return all(
-    isinstance(v, int | np.integer)
-    and not isinstance(v, bool)
-    and low <= v <= high
-    for v in values
-  )
 
 
 def framed(image: np.ndarray, side: int) -> Image.Image:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from data.mnist import DataError, Digits, DigitSet, expanded
+from data.errors import DataError, expanded
+from data.mnist import Digits, DigitSet
 
 SIDE = 105
 _WHERE = (

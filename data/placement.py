@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data.mnist import DataError
+from data.errors import DataError
 
 _REJECTION_ROUNDS = 500
 _UNIFORM_RESTARTS = 50

@@ -9,14 +9,8 @@ from typing import Any
 import numpy as np
 
 from air.storage import memory
-from data.mnist import (
-  DataError,
-  expanded,
-  read_array,
-  read_idx,
-  read_npz,
-  start_of,
-)
+from data.errors import DataError, expanded
+from data.mnist import read_array, read_idx, read_npz, start_of
 
 _NPZ = b"PK"
 _NPY = b"\x93NUMPY"

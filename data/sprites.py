@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.mnist import DataError
-from data.multi_mnist import MAX_IMAGES, check_counts, draw_counts, require
+from data import counts as counts_lib
+from data.errors import DataError, require
+from data.multi_mnist import MAX_IMAGES
 
 SUPAIR_SHAPES = ("circle", "square", "diamond")
 VARIED_SHAPES = ("circle", "square", "triangle", "star")
@@ -65,7 +66,7 @@ class SpritesSpec:
       self.canvas_size,
       f"{_SUPAIR_SIDE},{_SUPAIR_SIDE}, that of SuPAIR's sprites",
     )
-    check_counts(self.counts, self.count_probs)
+    counts_lib.check(self.counts, self.count_probs)
     require(
       len(self.sizes) == 2
       and 4 <= self.sizes[0] <= self.sizes[1] <= min(self.canvas_size),
@@ -136,7 +137,7 @@ def generate(spec: SpritesSpec, rng: np.random.Generator) -> Sprites:
     DataError: if sprites do not fit on the canvas together.
   """
   num_images, most = spec.num_images, max(spec.counts)
-  counts = draw_counts(spec.counts, spec.count_probs, num_images, rng)
+  counts = counts_lib.draw(spec.counts, spec.count_probs, num_images, rng)
   result = Sprites(
     images=np.zeros((num_images, *spec.canvas_size), np.uint8),
     counts=counts,

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from data.mnist import DataError, start_of
+from data.errors import DataError
+from data.mnist import start_of
 
 _GZIP = b"\x1f\x8b"
 # What an image can be, by its number of bytes.

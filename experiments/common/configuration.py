@@ -18,7 +18,7 @@ from air.images import Reading
 from data import command_line
 from data.config import DataConfig
 from data.dataset import Dataset, default_cache_dir
-from data.mnist import DataError
+from data.errors import DataError
 
 with epy.lazy_imports():
   from air import estimators

@@ -20,8 +20,8 @@ from air.errors import (
   RunError,
 )
 from data import command_line, interrupt
+from data.errors import DataError
 from data.files import flush_output, note, open_output
-from data.mnist import DataError
 
 # Groups of flags: a binary's own, and those of the configuration, of which
 # --help shows some.

@@ -7,7 +7,8 @@ import pytest
 
 from data import config, mnist, omniglot
 from data.config import DataConfig
-from data.mnist import DataError, Digits, DigitSet
+from data.errors import DataError
+from data.mnist import Digits, DigitSet
 from data.multi_mnist import MultiMNISTSpec
 from data.sprites import SpritesSpec
 

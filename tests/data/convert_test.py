@@ -15,7 +15,7 @@ from PIL import Image
 
 from air.storage import memory
 from data import convert, dataset, sources
-from data.mnist import DataError
+from data.errors import DataError
 
 _ROOT = pathlib.Path(__file__).parents[2]
 NUM = 40
@@ -267,46 +267,6 @@ def test_other_tfrecords_are_refused(tmp_path, capsys, content, message):
   out = tmp_path / "out.npz"
   assert message in _refused(capsys, f"--source={path}", f"--out={out}")
   assert not out.exists()
-
-
-@pytest.mark.parametrize(
-  ("stored", "counts_as", "expected"),
-  [
-    ([0, 2, 1], "auto", [0, 2, 1]),
-    ([[0.0], [2.0]], "auto", [0, 2]),
-    ([[1], [0]], "unary", [1, 0]),
-    ([[0, 0, 1], [1, 0, 0]], "auto", [2, 0]),  # one-hot: 001 is not unary
-    ([[1, 1, 0], [0, 0, 0]], "auto", [2, 0]),  # unary: 110 is not one-hot
-    ([[True, False], [True, True]], "auto", [1, 2]),
-    ([[1, 0], [1, 0]], "onehot", [0, 0]),
-    ([[1, 0], [1, 0]], "unary", [1, 1]),
-  ],
-)
-def test_counts(stored, counts_as, expected):
-  decoded = convert.decoded("y", np.array(stored), counts_as)
-  assert decoded.dtype == np.int32
-  assert decoded.tolist() == expected
-
-
-@pytest.mark.parametrize(
-  ("stored", "counts_as", "message"),
-  [
-    ([[1, 0], [1, 0]], "auto", "both onehot, of 0, and unary, of 1: state"),
-    ([[1, 0, 1]], "auto", "neither onehot nor unary"),
-    ([[1, 1, 0]], "onehot", "rows are not onehot"),
-    ([[0, 1, 0]], "unary", "rows are not unary"),
-    ([[0, 2]], "auto", "expected rows of zeros and ones"),
-    ([[0, 1]], "number", r"\[1, 2\], expected \[N\] or \[N, 1\]"),
-    ([0, 1], "unary", r"expected \[N, K\]"),
-    ([0.5], "auto", "expected whole numbers"),
-    ([np.nan], "auto", "expected whole numbers"),
-    ([-1], "auto", "with -1 to -1, expected numbers of objects in 0..100"),
-    ([[[1]]], "auto", r"\[1, 1, 1\], expected"),
-  ],
-)
-def test_other_counts_are_refused(stored, counts_as, message):
-  with pytest.raises(DataError, match=message):
-    convert.decoded("y", np.array(stored), counts_as)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from air.errors import InputError
 from air.images import Reading
 from data import dataset, multi_mnist
 from data.dataset import load_arrays, load_or_generate
-from data.mnist import DataError, Digits, DigitSet
+from data.errors import DataError
+from data.mnist import Digits, DigitSet
 from data.multi_mnist import MultiMNISTSpec, generate
 from data.sprites import SpritesSpec
 

@@ -15,7 +15,7 @@ import pytest
 from air.errors import InputError
 from air.images import Reading
 from data import files, mnist
-from data.mnist import DataError
+from data.errors import DataError
 
 
 def _numbered(start, count):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.mnist import DataError, DigitSet
+from data.errors import DataError
+from data.mnist import DigitSet
 from data.multi_mnist import MultiMNISTSpec, generate
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from data import omniglot
-from data.mnist import DataError
+from data.errors import DataError
 
 ALPHABETS = ("Angelic", "Balinese", "Cyrillic", "Greek", "Korean")
 

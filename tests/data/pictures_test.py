@@ -9,7 +9,7 @@ from PIL import Image, ImageFile, PngImagePlugin
 
 from air import images
 from data import pictures
-from data.mnist import DataError
+from data.errors import DataError
 
 SIZE = (12, 10)
 GREY = np.zeros(SIZE, np.uint8)

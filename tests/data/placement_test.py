@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 
 from data import placement
-from data.mnist import DataError
+from data.errors import DataError
 
 
 def _overlap(a, b):

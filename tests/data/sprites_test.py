@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data import sprites
-from data.mnist import DataError
+from data.errors import DataError
 from data.sprites import SpritesSpec
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.mnist import DataError
+from data.errors import DataError
 from experiments.common import images
 from experiments.common.launcher import UsageError
 
