@@ -226,7 +226,7 @@ def _add_frame(
   """Adds a digit to a canvas `[H, W]`; returns its ink's box."""
   side = int(_DIGIT_SIDE / rng.normal(_SCALE_MEAN, _SCALE_STD))
   y, x = (int(rng.integers(length - side)) for length in canvas.shape)
-  frame = Image.fromarray(digit).resize((side, side), Image.Resampling.BILINEAR)
+  frame = framed(digit, side)
   canvas[y : y + side, x : x + side] += np.asarray(frame)
   x0, y0, x1, y1 = frame.getbbox() or (0, 0, 0, 0)
   return y + y0, x + x0, y + y1, x + x1

@@ -12,8 +12,9 @@ k-means       ten clusters, without labels; each is then given a digit of its
               own, so that as many as possible are right
 neighbours    how many of the ten nearest objects are the same digit
 
-The same is done with the pixels of the glimpses in place of z_what. The probe's
-objects, the clusters and the neighbours are from training images.
+The same is done with the pixels of the glimpses in place of z_what; DAIR's
+glimpses show what earlier steps have not painted yet. The probe's objects, the
+clusters and the neighbours are from training images.
 
 For one run, writes RUN_DIR/figures/probes.png with the accuracies,
 RUN_DIR/figures/probes-neighbours.png with the nearest neighbours of some
@@ -65,12 +66,14 @@ class Objects(NamedTuple):
     glimpses: `[K, h, w]`.
     digits: `[K]`, what they are.
     left_out: how many more are found that are no digit.
+    num_true: how many digits the images hold.
   """
 
   codes: np.ndarray
   glimpses: np.ndarray
   digits: np.ndarray
   left_out: int
+  num_true: int
 
   def features(self) -> dict[str, np.ndarray]:
     """Returns what is asked, by name, `[K, F]`."""
@@ -118,6 +121,7 @@ def find(codes: codes_lib.Codes, split: Split) -> Objects:
     codes.glimpses[exists][known],
     digits[known],
     int(np.sum(~known)),
+    int(np.sum(split.labels >= 0)),
   )
 
 
@@ -187,6 +191,7 @@ def describe(
   result: dict[str, Any] = {
     "num_objects": len(others.digits),
     "left_out": others.left_out,
+    "num_true": others.num_true,
   }
   for (name, features), of_others in zip(
     known.features().items(), others.features().values(), strict=True
@@ -267,11 +272,7 @@ def _objects(
 ) -> tuple[int, Objects, Objects]:
   """Returns an iteration and the objects of training and of other images."""
   dataset = trained.load_dataset_of(run, flag_values)
-  if dataset.train.labels is None:
-    raise UsageError(
-      f"run_dirs holds {run.folder}, whose images have no labels; expected runs"
-      " on generated images"
-    )
+  runs.require_digits(run)
   model, iteration = run_folder.restore_model(run.folder, run.air, run.id)
   splits = (
     dataset.train.first(_TRAINING_IMAGES),

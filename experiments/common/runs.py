@@ -347,6 +347,23 @@ def load(folder: pathlib.Path) -> Run:
   return run
 
 
+def require_digits(run: Run) -> None:
+  """Checks that a run's images were generated, and show digits.
+
+  Args:
+    run: a run, of --run_dirs.
+
+  Raises:
+    UsageError: if they do not.
+  """
+  if run.data.data or run.data.dataset != "multi_mnist":
+    raise UsageError(
+      f"run_dirs holds {run.folder}, whose images are"
+      f" {run.data.data or run.data.dataset}; expected runs on generated images"
+      " of digits"
+    )
+
+
 def flags_text(flag_values: flags.FlagValues) -> str:
   """Returns a flagfile that repeats the run, but for its folder."""
   lines = [

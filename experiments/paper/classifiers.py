@@ -298,9 +298,4 @@ def train(
 
 def outputs(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
   """Returns what a network makes of inputs, `[N, ...]`, some at a time."""
-  return np.concatenate(
-    [
-      model(inputs[start : start + _TEST_BATCH_SIZE], training=False)
-      for start in range(0, len(inputs), _TEST_BATCH_SIZE)
-    ]
-  )
+  return model.predict(inputs, batch_size=_TEST_BATCH_SIZE, verbose=0)

@@ -8,8 +8,8 @@ the runs were trained on, but for their counts. Training, validation and test
 images have digits of their own.
 
 A run whose steps observe the difference is called DAIR, any other AIR. Of
-several runs of a model, seed s has the one with number s, and begins again
-after the last. The methods read:
+several runs of a model, seed s uses the run s modulo their number. The methods
+read:
 
 AIR, DAIR        z_what and z_where of two steps, with the most probable n; the
                  weights of the model stay. In training they are samples of the
@@ -25,7 +25,8 @@ true-boxes       the pixels within the true boxes, and the boxes
 What is seen of two objects is ordered from left to right. The settings of each
 method are in methods.py; --search finds them, see docs/reproduce.md.
 
-Prints the accuracies, the median over the seeds. Writes downstream.json and
+Prints the accuracies, the median over the seeds, and the share of the most
+frequent answer. Writes downstream.json and
 downstream.png, for one run to its folders analysis and figures, for several to
 their common parent folder. What is in downstream.json is not computed again.
 """
@@ -47,7 +48,7 @@ from etils import epy
 from air.storage import files, run_folder
 from data import command_line
 from data.dataset import Dataset
-from experiments.common import launcher, runs, trained
+from experiments.common import kept, launcher, runs, trained
 from experiments.common.launcher import UsageError
 from experiments.common.outputs import Outputs
 from experiments.common.progress import Task
@@ -63,6 +64,7 @@ _TITLES = {
   "sum": "sum of the digits",
   "ascending": "ascending from left to right",
 }
+_MOST_FREQUENT = "most frequent answer"
 _OUTPUTS = Outputs("downstream")
 
 
@@ -133,11 +135,7 @@ def load_models(
   models: dict[str, list[methods.Model]] = {}
   for folder in folders:
     run = runs.load(folder)
-    if run.data.data:
-      raise UsageError(
-        f"run_dirs holds {folder}, whose images are {run.data.data}; expected"
-        " runs on generated images"
-      )
+    runs.require_digits(run)
     if run.air.model.num_steps < 2:
       raise UsageError(
         f"run_dirs holds {folder}, whose model takes one step; expected at"
@@ -187,7 +185,7 @@ def load_images(
   return dataset
 
 
-def _read(path: pathlib.Path, of: Mapping[str, Any]) -> dict[_Key, Any]:
+def _read(path: pathlib.Path, of: Mapping[str, Any]) -> dict[_Key, kept.Result]:
   """Returns the results of a file.
 
   Args:
@@ -201,7 +199,8 @@ def _read(path: pathlib.Path, of: Mapping[str, Any]) -> dict[_Key, Any]:
     return {}
   try:
     found = json.loads(path.read_text("utf-8"))
-    results = {_key_of(result): result for result in found.pop("results")}
+    by_key = kept.by_key(found.pop("results"), _Key._fields)
+    results = {_Key(*key): result for key, result in by_key.items()}
   except (ValueError, KeyError, TypeError, AttributeError) as error:
     raise UsageError(
       f"json is {path}, which is not of this binary; expected another file"
@@ -215,10 +214,6 @@ def _read(path: pathlib.Path, of: Mapping[str, Any]) -> dict[_Key, Any]:
   return results
 
 
-def _key_of(result: Mapping[str, Any]) -> _Key:
-  return _Key(*(result[name] for name in _Key._fields))
-
-
 def table(results: Sequence[Mapping[str, Any]]) -> str:
   """Returns the accuracies as lines of text, in per cent.
 
@@ -227,7 +222,7 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
   """
   labels = sorted({result["labels"] for result in results})
   names = {_name_of(result): None for result in results}
-  width = max(map(len, names))
+  width = max(map(len, [*names, _MOST_FREQUENT]))
   lines = []
   for task in dict.fromkeys(result["task"] for result in results):
     heads = "".join(f"{number:>8,}" for number in labels)
@@ -245,6 +240,33 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
           f"{100 * statistics.median(accuracies):8.1f}" if accuracies else "-"
         )
       lines.append(f"{name:<{width}}" + "".join(f"{c:>8}" for c in cells))
+    share = _most_frequent(results, task)
+    lines.append(f"{_MOST_FREQUENT:<{width}}{100 * share:8.1f}")
+  return "\n".join(lines)
+
+
+def _most_frequent(results: Sequence[Mapping[str, Any]], task: str) -> float:
+  """Returns the share of a task's most frequent answer."""
+  return next(r["most_frequent"] for r in results if r["task"] == task)
+
+
+def best_trials(results: Sequence[Mapping[str, Any]]) -> str:
+  """Returns each method's best trial, as lines of text.
+
+  Args:
+    results: of the same tasks, labels and seeds for all trials.
+  """
+  trials: dict[str, dict[str, list[float]]] = {}
+  for result in results:
+    of_method = trials.setdefault(result["method"], {})
+    of_method.setdefault(_name_of(result), []).append(result["accuracy"])
+  lines = []
+  for of_method in trials.values():
+    means = {
+      name: statistics.mean(values) for name, values in of_method.items()
+    }
+    best = max(means, key=means.__getitem__)
+    lines.append(f"best: {best}, mean accuracy {100 * means[best]:.2f} %")
   return "\n".join(lines)
 
 
@@ -267,10 +289,16 @@ def draw(results: Sequence[Mapping[str, Any]]) -> figures.Figure:
     curve = panels.setdefault(_TITLES[result["task"]], {})
     series = curve.setdefault(result["method"], {})
     series.setdefault(result["labels"], []).append(result["accuracy"])
+  for task, title in _TITLES.items():
+    if title in panels:
+      labels = {n: None for series in panels[title].values() for n in series}
+      share = _most_frequent(results, task)
+      panels[title][_MOST_FREQUENT] = {number: [share] for number in labels}
   return charts.curves(
     panels,
     x_labels=dict.fromkeys(panels, "labels"),
     y_label="accuracy",
+    references=[_MOST_FREQUENT],
     columns=len(panels),
     log_x=True,
   )
@@ -309,6 +337,7 @@ def _train(
           "run": None if model is None else str(model.run.folder),
           "settings": settings._asdict(),
           "accuracy": accuracy,
+          "most_frequent": trainer.most_frequent(key.task),
           "cpu_seconds": round(time.process_time() - started, 1),
         },
       )
@@ -361,7 +390,11 @@ def main(flag_values: flags.FlagValues) -> None:
     "num_images": flag_values.num_images,
     "runs": {
       name: [
-        {"run": str(model.run.folder), "iteration": model.iteration}
+        {
+          "run": str(model.run.folder),
+          "id": model.run.id,
+          "iteration": model.iteration,
+        }
         for model in group
       ]
       for name, group in models.items()
@@ -382,14 +415,21 @@ def main(flag_values: flags.FlagValues) -> None:
     results[key] = result
     files.write_json(numbers, {**of, "results": list(results.values())})
 
-  missing = [key for key in asked if key not in results]
+  def is_known(key: _Key) -> bool:
+    kind = known[key.method].kind
+    settings = methods.settings_of(kind, key.trial)._asdict()
+    return key in results and results[key]["settings"] == settings
+
+  missing = [key for key in asked if not is_known(key)]
   if missing:
     dataset = load_images(models, flag_values)
     held_out = getattr(dataset, flag_values.split)
     _train(missing, methods.Methods(models, dataset.train, held_out), keep)
   shown = [result for key, result in results.items() if key.trial in trials]
   print(table(shown))
-  if not flag_values.search:
+  if flag_values.search:
+    print(best_trials(shown))
+  else:
     figures.save(draw(shown), figure)
     print(f"figure:  {figure}")
   print(f"numbers: {numbers}")

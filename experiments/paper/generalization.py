@@ -24,20 +24,16 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
-import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 from absl import flags
 from etils import epy
 
 from air import metrics
-from air.storage import files
 from data.dataset import Split
-from experiments.common import launcher, runs, trained
+from experiments.common import kept, launcher, runs, trained
 from experiments.common.outputs import Outputs
 from experiments.common.progress import Task
 from experiments.sweeps import plan, runner
@@ -56,16 +52,16 @@ _AIR = {
 }
 _MODELS: dict[str, dict[str, str]] = {"AIR": _AIR, "DAIR": {}}
 # Counts trained on to those tested on besides.
-_UNSEEN = {(0, 1, 2): (3, 4), (0, 1, 3): (2, 4)}
-_KEYS = ("model", "trained_on", "tested_on", "seed", "iterations")
+_COUNTS = (0, 1, 2)  # of the flagfile
+_UNSEEN = {_COUNTS: (3, 4), (0, 1, 3): (2, 4)}
 # Images that the checkpoints before the last are tested on.
 _CURVE_IMAGES = 2000
-_DRAWN_IMAGES, _DRAWN_TRAINED_ON, _DRAWN_COUNTS = 8, (0, 1, 2), (3,)
+_DRAWN_IMAGES, _DRAWN_TRAINED_ON, _DRAWN_COUNTS = 8, _COUNTS, (3,)
 _OUTPUTS = Outputs("generalization")
 
 
 class _Key(NamedTuple):
-  """What names a result, see `_KEYS`."""
+  """What names a result."""
 
   model: str
   trained_on: tuple[int, ...]
@@ -90,27 +86,12 @@ def config_of(model: str, trained_on: Sequence[int]) -> str:
     model: "AIR" or "DAIR".
     trained_on: numbers of objects in its training images.
   """
-  settings = {**_MODELS[model], "counts": ",".join(map(str, trained_on))}
-  return f"{_CONFIG}:" + ",".join(f"{k}={v}" for k, v in settings.items())
-
-
-def _read(path: pathlib.Path) -> dict[_Key, dict[str, Any]]:
-  """Returns the results of a file, by what names them."""
-  if not path.exists():
-    return {}
-  try:
-    results = json.loads(path.read_text("utf-8"))
-    return {_key_of(result): result for result in results}
-  except (ValueError, KeyError, TypeError) as error:
-    raise launcher.UsageError(
-      f"out holds {path}, which is not of this binary; expected another --out,"
-      " or to move it away"
-    ) from error
-
-
-def _key_of(result: Mapping[str, Any]) -> _Key:
-  values = [result[name] for name in _KEYS]
-  return _Key(*(tuple(v) if isinstance(v, list) else v for v in values))
+  settings = dict(_MODELS[model])
+  if trained_on != _COUNTS:
+    settings["counts"] = ",".join(map(str, trained_on))
+  return ":".join(
+    filter(None, (_CONFIG, ",".join(f"{k}={v}" for k, v in settings.items())))
+  )
 
 
 class _Tests:
@@ -142,9 +123,9 @@ def test(
   trained_on: tuple[int, ...],
   run: runs.Run,
   tests: _Tests,
-  known: Mapping[_Key, Any],
-) -> dict[_Key, dict[str, Any]]:
-  """Returns the accuracies of a run at its checkpoints that are not known yet.
+  known: Mapping[kept.Key, kept.Result],
+) -> dict[kept.Key, kept.Result]:
+  """Returns the accuracies of a run at its checkpoints.
 
   Those of the last are on all test images, those before on as many as an early
   evaluation of training has.
@@ -154,18 +135,24 @@ def test(
     trained_on: the numbers of objects in its training images.
     run: to be tested.
     tests: the images.
-    known: results before.
+    known: results before; those of this run are not computed again.
   """
   paths = trained.checkpoints_at(run, ())
   last = max(paths)
-  results = {}
+  results: dict[kept.Key, kept.Result] = {}
   for iteration, path in paths.items():
     sets = [trained_on, *((count,) for count in _UNSEEN[trained_on])]
     keys = [
       _Key(model, trained_on, counts, run.air.training.seed, iteration)
       for counts in sets
     ]
-    if path is None or known.keys() >= set(keys):
+    if path is None:
+      continue
+    before = {k: known[k] for k in keys if k in known}
+    if len(before) == len(keys) and all(
+      result.get("run") == run.id for result in before.values()
+    ):
+      results |= before
       continue
     evaluator = evaluation.Evaluator(trained.model_at(run, path))
     for key in keys:
@@ -175,6 +162,7 @@ def test(
       found = evaluator.evaluate(split.images, iteration, run.air.training.seed)
       results[key] = {
         **key._asdict(),
+        "run": run.id,
         "num_images": len(split.images),
         "count_accuracy": metrics.count_accuracy(split.counts, found.num_steps),
         "count_accuracy_mode": metrics.count_accuracy(
@@ -188,7 +176,7 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
   """Returns the medians over the seeds, and their ranges, as lines of text.
 
   Args:
-    results: of any iterations; of each run, the last counts.
+    results: of any iterations; of each run, those of the last count.
   """
   rows = [
     f"{'model':6}{'trained on':12}{'tested on':11}{'seeds':>5}"
@@ -198,12 +186,10 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
     ends = [
       at_iterations[max(at_iterations)] for at_iterations in seeds.values()
     ]
-    cells = []
-    for name in ("count_accuracy_mode", "count_accuracy"):
-      values = [100 * end[name] for end in ends]
-      cells.append(
-        f"{np.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
-      )
+    cells = [
+      kept.median_and_range([end[name] for end in ends])
+      for name in ("count_accuracy_mode", "count_accuracy")
+    ]
     rows.append(
       f"{model:6}{_text(trained_on):12}{_text(tested_on):11}{len(ends):5}"
       f"  {cells[0]:24}{cells[1]:24}".rstrip()
@@ -216,10 +202,10 @@ def _by_seed(
 ) -> dict[tuple, dict[int, dict[int, Mapping[str, Any]]]]:
   """Returns (model, trained on, tested on) to seed to iteration to result."""
   ordered: dict[tuple, dict[int, dict[int, Mapping[str, Any]]]] = {}
-  for result in results:
-    key = _key_of(result)
-    seeds = ordered.setdefault(key[:3], {})
-    seeds.setdefault(key.seed, {})[key.iterations] = result
+  for key, result in kept.by_key(results, _Key._fields).items():
+    *name, seed, iterations = key
+    seeds = ordered.setdefault(tuple(name), {})
+    seeds.setdefault(seed, {})[iterations] = result
   return ordered
 
 
@@ -256,30 +242,31 @@ def main(flag_values: flags.FlagValues) -> int:
   """Trains and tests what is not yet, then draws; returns the exit status."""
   out = launcher.output_folder("out", flag_values.out)
   figure, numbers = _OUTPUTS.files(flag_values, [out])
-  results = _read(numbers)
-  variants = list(itertools.product(_UNSEEN, _MODELS))
-  status = runner.run(
-    [config_of(model, trained_on) for trained_on, model in variants],
-    flag_values,
-  )
+  results = kept.read(numbers, _Key._fields)
+  variants = {
+    config_of(model, trained_on): (model, trained_on)
+    for trained_on, model in itertools.product(_UNSEEN, _MODELS)
+  }
+  status = runner.run(list(variants), flag_values)
   if status > 1:  # stopped by a signal
     return status
   tests = _Tests(flag_values)
+  shown: dict[kept.Key, kept.Result] = {}
   drawn: dict[str, outputs.AIROutput] = {}
-  for trained_on, model in variants:
-    config = config_of(model, trained_on)
-    for seed in flag_values.seeds:
-      folder = plan.folder_of(config, seed, out.resolve())
-      if not runs.exists(folder):  # it crashed at its very start
-        continue
-      run = runs.load(folder)
-      with Task(f"testing {folder}"):
-        results |= test(model, trained_on, run, tests, results)
-      files.write_json(numbers, [results[key] for key in sorted(results)])
-      if trained_on == _DRAWN_TRAINED_ON and model not in drawn:
-        drawn[model] = _infer(run, tests)
-  print(table(list(results.values())))
-  figures.save(curves(list(results.values())), figure)
+  for record in runner.ended(list(variants), flag_values):
+    config, seed = record["config"], record["seed"]
+    model, trained_on = variants[config]
+    run = runs.load(plan.folder_of(config, seed, out.resolve()))
+    with Task(f"testing {run.folder}"):
+      found = test(model, trained_on, run, tests, results)
+    shown |= found
+    kept.write(numbers, results := {**results, **found})
+    if trained_on == _DRAWN_TRAINED_ON and model not in drawn:
+      drawn[model] = _infer(run, tests)
+  if not shown:
+    return status
+  print(table(list(shown.values())))
+  figures.save(curves(list(shown.values())), figure)
   print(f"figure:  {figure}")
   if drawn:
     figure = figure.with_stem(f"{figure.stem}-reconstructions")

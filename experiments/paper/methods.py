@@ -21,7 +21,7 @@ from experiments.paper.classifiers import Settings
 
 FROZEN, SAMPLED, TUNED = "", "-sampled", "-tuned"
 PIXELS, AUTOENCODER, TRUE_BOXES = "pixels", "autoencoder", "true-boxes"
-# Chosen on validation images, see docs/reproduce.md.
+# Chosen on validation images, see docs/reproduce.md; so far of `FROZEN` only.
 _SETTINGS = {
   FROZEN: Settings(0.25, 1e-2),
   SAMPLED: Settings(0.25, 1e-2),
@@ -138,6 +138,15 @@ class Methods:
     """Returns the model whose codes a method reads; None: it reads none."""
     group = self.models.get(method.model, ())
     return group[seed % len(group)] if group else None
+
+  def most_frequent(self, task: str) -> float:
+    """Returns the share of the images to test on with the same answer.
+
+    Args:
+      task: one of `tasks.NUM_ANSWERS`.
+    """
+    answers = tasks.answers(task, self._splits[1])
+    return float(np.max(np.bincount(answers)) / len(answers))
 
   def accuracy(
     self, method: Method, task: str, labels: int, seed: int, settings: Settings

@@ -1,6 +1,7 @@
 """Trains the runs of a sweep on Ray, as many at a time as there is room for."""
 
 import contextlib
+import itertools
 import logging
 import os
 import pathlib
@@ -134,6 +135,32 @@ def run(configs: Sequence[str], flag_values: flags.FlagValues) -> int:
     print("stopped; the same command goes on from there", file=sys.stderr)
     return 128 + stopped_by
   return int(any(run.state != "done" for run in sweep))
+
+
+def ended(
+  configs: Sequence[str], flag_values: flags.FlagValues
+) -> list[dict[str, Any]]:
+  """Returns the records of the runs that came to their end, after `run`.
+
+  Says of each other one that it is left out, and why.
+
+  Args:
+    configs: of the sweep.
+    flag_values: of the sweep.
+  """
+  path = results_file(flag_values)
+  recorded = {
+    (record["config"], record["seed"]): record
+    for record in (records.read(path) if path.exists() else [])
+  }
+  found = []
+  for config, seed in itertools.product(configs, flag_values.seeds):
+    record = recorded.get((config, seed), {"error": "it has not ended"})
+    if record["error"] is None:
+      found.append(record)
+    else:
+      print(f"left out: {config}, seed {seed}: {record['error']}")
+  return found
 
 
 def training_flags(flag_values: flags.FlagValues) -> list[str]:

@@ -95,8 +95,16 @@ def test_a_sweep(tmp_path, tiny_flags, single_data, capsys, monkeypatch):
     assert "/no/such.npz" in record["error"]
     assert record["evaluations"] == []
 
+  values = flags.FlagValues()
+  sweep.define_flags(values)
+  values(["sweep", *arguments, f"--configs=default,{BROKEN}"])
+  assert runner.ended(values.configs, values) == in_out[:2]
+  printed = capsys.readouterr().out
+  for seed in (0, 1):
+    assert f"left out: {BROKEN}, seed {seed}: " in printed
+
   # There was a line for each change of state.
-  lines = capsys.readouterr().out.splitlines()
+  lines = printed.splitlines()
   for seed in (0, 1):
     name = f"default, seed {seed}: "
     running, done = (line for line in lines if line.startswith(name))

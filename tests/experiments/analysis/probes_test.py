@@ -85,7 +85,7 @@ def one_digit(monkeypatch):
     number = len(split.images)
     digits = np.arange(number) % 10
     return probes.Objects(
-      np.eye(10)[digits], np.zeros([number, 6, 6]), digits, 3
+      np.eye(10)[digits], np.zeros([number, 6, 6]), digits, 3, 40
     )
 
   monkeypatch.setattr(probes, "find", find)
@@ -97,6 +97,7 @@ def test_of_one_run(call, run_dir, one_digit, eagerly, capsys):
   assert found["split"] == "test"
   [result] = found["runs"].values()
   assert (result["num_objects"], result["left_out"]) == (12, 3)
+  assert result["num_true"] == 40
   assert result["iteration"] == 2
   codes, pixels = result["z_what"], result["pixels"]
   assert codes["linear_probe"]["32"] == [1.0] * 5
@@ -128,4 +129,5 @@ def test_bad_flags(call, run_dir, one_digit, eagerly, flags, message, capsys):
 
 def test_a_run_on_a_users_images(call, tiny_run, capsys):
   assert call(probes, f"--run_dirs={tiny_run}") == 2
-  assert "whose images have no labels" in capsys.readouterr().err
+  error = capsys.readouterr().err
+  assert "expected runs on generated images of digits" in error

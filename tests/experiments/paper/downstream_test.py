@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from experiments import train
+from experiments.common import runs
 from experiments.paper import classifiers, downstream, methods
 
 DAIR = [
@@ -80,8 +81,9 @@ def test_every_method_answers(
   found = read(tmp_path)
   assert found["split"] == "test"
   assert found["runs"] == {
-    model: [{"run": str(run_dirs[model.lower()]), "iteration": 2}]
+    model: [{"run": str(run.folder), "id": run.id, "iteration": 2}]
     for model in ("AIR", "DAIR")
+    for run in [runs.load(run_dirs[model.lower()])]
   }
   keys = [(r["method"], r["task"], r["labels"]) for r in found["results"]]
   assert keys == [
@@ -94,14 +96,18 @@ def test_every_method_answers(
     )
     assert result["settings"].keys() == {"dropout", "learning_rate"}
   printed = capsys.readouterr().out
-  for method in ALL:
+  for method in (*ALL, "most frequent answer"):
     assert printed.count(f"\n{method} ") == 2
+  [most] = {
+    r["most_frequent"] for r in found["results"] if r["task"] == "ascending"
+  }
+  assert 0.5 <= most <= 1.0
   with Image.open(tmp_path / "figure.png") as image:
     assert image.width > image.height
 
 
 def test_what_is_known_is_not_computed_again(
-  call, tmp_path, run_dirs, asked, capsys
+  call, tmp_path, run_dirs, asked, monkeypatch, capsys
 ):
   own = own_flags(tmp_path, run_dirs["air"])
   part = ["--methods=pixels", "--tasks=sum", "--labels=10", "--seeds=0-1"]
@@ -123,6 +129,12 @@ def test_what_is_known_is_not_computed_again(
   assert read(tmp_path)["results"] == results
   # The median of seeds 0 and 1, in per cent.
   assert "75.5" in capsys.readouterr().out
+
+  # Unless a method's settings are other ones now.
+  monkeypatch.setitem(methods._SETTINGS, "pixels", methods.Settings(0.5, 0.1))
+  assert call(downstream, *own, *more) == 0
+  assert asked == [("pixels", "sum", 10, 1), ("pixels", "sum", 20, 1)]
+  assert len(read(tmp_path)["results"]) == 5
 
 
 def test_what_was_computed_before_it_was_stopped_is_kept(
@@ -176,7 +188,30 @@ def test_search_tries_all_settings(call, tmp_path, run_dirs, asked, capsys):
     settings["AIR-tuned"], np.multiply(settings["pixels"], [1.0, 0.1])
   )
   assert not (tmp_path / "figure.png").exists()
-  assert "pixels (0.5, 0.003)" in capsys.readouterr().out
+  printed = capsys.readouterr().out
+  assert "pixels (0.5, 0.003)" in printed
+  assert printed.count("best: ") == 2
+
+
+def test_the_best_trial():
+  def result(method, trial, accuracy):
+    settings = {"dropout": trial / 4, "learning_rate": 0.1}
+    return {
+      "method": method,
+      "trial": trial,
+      "settings": settings,
+      "accuracy": accuracy,
+    }
+
+  results = [
+    *(result("AIR", 1, a) for a in (0.2, 0.4)),
+    *(result("AIR", 2, a) for a in (0.1, 0.8)),
+    result("pixels", 1, 0.5),
+  ]
+  assert downstream.best_trials(results).splitlines() == [
+    "best: AIR (0.5, 0.1), mean accuracy 45.00 %",
+    "best: pixels (0.25, 0.1), mean accuracy 50.00 %",
+  ]
 
 
 @pytest.mark.parametrize(

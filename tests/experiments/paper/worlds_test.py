@@ -30,13 +30,13 @@ def test_reports_the_runs(call, swept, tmp_path, eagerly, capsys):
   flags += [f"--json={numbers}", f"--figure={figure}"]
   assert call(worlds, *flags, "--worlds=sprites,noise", *own) == 0
   results = json.loads(numbers.read_text())
-  assert [result["data"] for result in results] == ["sprites", "noise"]
+  assert [result["data"] for result in results] == ["noise", "sprites"]
   folder = plan.folder_of(worlds.config_of("default", "noise"), 3, out)
   run = runs.load(folder)
   evaluation = run.read_evaluation()
   for name in ("count_accuracy", "count_accuracy_mode", "elbo"):
-    assert results[1][name] == evaluation[name]
-  assert (results[1]["seed"], results[1]["iterations"]) == (3, 2)
+    assert results[0][name] == evaluation[name]
+  assert (results[0]["seed"], results[0]["iterations"]) == (3, 2)
   assert run.data.placement == "observations"
   assert run.data.background == "noise"
   assert run.air.model.background_model == "network"
