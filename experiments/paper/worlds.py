@@ -17,7 +17,8 @@ experiments.train apply to all runs.
 Prints medians and means on the test images. Writes, to OUT by default:
 
 analysis/worlds.json  counting accuracies and ELBOs
-figures/worlds.png    images, and what the first seed's models make of them
+figures/worlds.png    images of two, and what the first seeds' models make of
+                      them
 """
 
 from __future__ import annotations
@@ -165,12 +166,15 @@ def main(flag_values: flags.FlagValues) -> int:
 
 
 def _infer(run: runs.Run, flag_values: flags.FlagValues) -> outputs.AIROutput:
-  """Returns what a run's model makes of the first test images."""
+  """Returns what a run's model makes of test images with most objects."""
   dataset = runs.load_dataset(
     run.data, flag_values.data_cache, run.digit_source
   )
   opening.check_images(run, dataset)
-  return trained.inferred(run, dataset.test.images[:_DRAWN_IMAGES])
+  counts = dataset.test.counts
+  assert counts is not None
+  most = np.argsort(-counts, kind="stable")[:_DRAWN_IMAGES]
+  return trained.inferred(run, dataset.test.images[most])
 
 
 if __name__ == "__main__":

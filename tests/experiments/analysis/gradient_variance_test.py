@@ -141,9 +141,9 @@ def test_of_dair_the_gradient_through_the_canvas(
   run_dir = tmp_path / "dair"
   arguments = [f"--run_dir={run_dir}", *tiny_flags, "--nomemory"]
   arguments += ["--step_input=difference", "--glimpse_input=difference"]
-  arguments += ["--nolatent_feedback", "--iterations=20"]
+  arguments += ["--nolatent_feedback", "--iterations=4"]
   assert call(train, *arguments) == 0
-  arguments = [f"--run_dir={run_dir}", "--iterations=20", "--draws=8"]
+  arguments = [f"--run_dir={run_dir}", "--iterations=4", "--draws=8"]
   assert call(gradient_variance, *arguments, "--baseline_iterations=1") == 0
   numbers = run_dir / "analysis" / "gradient_variance.jsonl"
   [full] = [
