@@ -67,6 +67,7 @@ def locate(source: str | os.PathLike[str], argument: str) -> pathlib.Path:
   Raises:
     RunError: if there is no such model, or if the folder of a run has the name
       of one that ships.
+    ConfigError: if it is of another version.
   """
   try:
     folder = pathlib.Path(source).expanduser()
@@ -92,7 +93,10 @@ def locate(source: str | os.PathLike[str], argument: str) -> pathlib.Path:
       f"{argument} is {source}, expected the folder of a run, with config.json,"
       f" or a model that ships: {', '.join(names())}"
     )
-  return FOLDER / source if ships else folder
+  if ships:
+    return FOLDER / source
+  run_folder.read_config(folder, argument)  # says so if it cannot
+  return folder
 
 
 def read(source: str | os.PathLike[str], argument: str) -> Pretrained:
@@ -104,7 +108,7 @@ def read(source: str | os.PathLike[str], argument: str) -> Pretrained:
 
   Raises:
     RunError: see `locate`; or if the run has no checkpoint yet.
-    ConfigError: if it is of another version.
+    ConfigError: see `locate`.
     CheckpointError: if it is damaged.
     OSError: if it cannot be read.
   """

@@ -264,7 +264,6 @@ def _train(
   )
   waiting = [run for run in sweep if run.state == "waiting"]
   active: dict[Any, SweepRun] = {}
-  cancelled = False
   message = "stopping the runs, which save a checkpoint first"
   with StopSignal(message) as stop:
     while True:
@@ -275,9 +274,8 @@ def _train(
           command = [*_TRAIN, *run.flags, f"--run_dir={run.folder}"]
           place = (os.getcwd(), str(run.log), environment, files.umask())
           active[task.remote(command, *place)] = run
-      elif not cancelled:
-        cancelled = True
-        for ref in active:
+      else:
+        for ref in active:  # each time: one has been lost as a run began
           ray.cancel(ref)
       if not active:
         return stop.number
