@@ -95,9 +95,7 @@ def axes(flag_values: flags.FlagValues) -> dict[str, Sequence[Any]]:
 
 def _config(base: str, variant: Mapping[str, Any]) -> str:
   """Returns the name under which the sweep has a variant."""
-  settings = {"where_init": "code", **variant}
-  separator = "," if ":" in base else ":"
-  return base + separator + ",".join(f"{k}={v}" for k, v in settings.items())
+  return plan.with_settings(base, {"where_init": "code", **variant})
 
 
 def measure(record: Mapping[str, Any]) -> dict[str, float | None]:

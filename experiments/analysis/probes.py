@@ -269,8 +269,8 @@ def _objects(
   run: runs.Run, flag_values: flags.FlagValues
 ) -> tuple[int, Objects, Objects]:
   """Returns an iteration and the objects of training and of other images."""
-  dataset = trained.load_dataset_of(run, flag_values)
   runs.require_digits(run)
+  dataset = trained.load_dataset_of(run, flag_values)
   model, iteration = run_folder.restore_model(run.folder, run.air, run.id)
   splits = (
     dataset.train.first(_TRAINING_IMAGES),

@@ -39,6 +39,8 @@ SCALES = {
   "steps": "steps",
   "image_sizes": "side of the images, pixels",
 }
+# The products of a step, by XLA and by NumPy; the faster ones are the bound.
+PRODUCTS = ("products", "products, NumPy")
 
 
 def train(trainer: training_lib.Trainer, iterations: int) -> None:
@@ -92,10 +94,6 @@ def _bound_functions(
     "products, NumPy": bound.NumPyProducts(needed).run,
     "state pass": lambda n: state_pass.run(tf.constant(n)),
   }
-
-
-# The products of a step, by XLA and by NumPy; the faster ones are the bound.
-PRODUCTS = ("products", "products, NumPy")
 
 
 def bounds(times: Mapping[str, Sequence[float]]) -> list[float]:

@@ -5,8 +5,6 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from air.storage import files
 from experiments.common.launcher import UsageError
 
@@ -62,9 +60,3 @@ def write(path: pathlib.Path, results: Mapping[Key, Result]) -> None:
     results: by what names them.
   """
   files.write_json(path, [results[key] for key in sorted(results)])
-
-
-def median_and_range(shares: Sequence[float]) -> str:
-  """Returns shares of 1, at least one, as text in per cent."""
-  median, low, high = (100 * f(shares) for f in (np.median, min, max))
-  return f"{median:.2f} ({low:.2f}-{high:.2f})"

@@ -33,7 +33,7 @@ from etils import epy
 
 from air import metrics
 from data.dataset import Split
-from experiments.common import kept, launcher, runs, trained
+from experiments.common import kept, launcher, runs, trained, wording
 from experiments.common.outputs import Outputs
 from experiments.common.progress import Task
 from experiments.sweeps import plan, runner
@@ -89,9 +89,7 @@ def config_of(model: str, trained_on: Sequence[int]) -> str:
   settings = dict(_MODELS[model])
   if trained_on != _COUNTS:
     settings["counts"] = ",".join(map(str, trained_on))
-  return ":".join(
-    filter(None, (_CONFIG, ",".join(f"{k}={v}" for k, v in settings.items())))
-  )
+  return plan.with_settings(_CONFIG, settings)
 
 
 class _Tests:
@@ -187,7 +185,7 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
       at_iterations[max(at_iterations)] for at_iterations in seeds.values()
     ]
     cells = [
-      kept.median_and_range([end[name] for end in ends])
+      wording.median_and_range([end[name] for end in ends])
       for name in ("count_accuracy_mode", "count_accuracy")
     ]
     rows.append(
@@ -253,7 +251,7 @@ def main(flag_values: flags.FlagValues) -> int:
   tests = _Tests(flag_values)
   shown: dict[kept.Key, kept.Result] = {}
   drawn: dict[str, outputs.AIROutput] = {}
-  for record in runner.ended(list(variants), flag_values):
+  for record in runner.ended_runs(list(variants), flag_values):
     config, seed = record["config"], record["seed"]
     model, trained_on = variants[config]
     run = runs.load(plan.folder_of(config, seed, out.resolve()))

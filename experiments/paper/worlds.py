@@ -32,9 +32,16 @@ from absl import flags
 from etils import epy
 
 from data import command_line
-from experiments.common import kept, launcher, opening, runs, trained
+from experiments.common import (
+  kept,
+  launcher,
+  opening,
+  runs,
+  trained,
+  wording,
+)
 from experiments.common.outputs import Outputs
-from experiments.sweeps import plan, runner
+from experiments.sweeps import plan, records, runner
 
 with epy.lazy_imports():
   from air import outputs
@@ -92,22 +99,25 @@ def config_of(config: str, world: str) -> str:
     config: the flagfile.
     world: see `WORLDS`.
   """
-  settings = ",".join(f"{k}={v}" for k, v in WORLDS[world].items())
-  return f"{config}:{settings}"
+  return plan.with_settings(config, WORLDS[world])
 
 
-def result_of(world: str, record: Mapping[str, Any]) -> kept.Result:
+def result_of(
+  config: str, world: str, record: Mapping[str, Any]
+) -> kept.Result:
   """Returns what goes into the file of a run that has ended.
 
   Args:
+    config: see `config_of`.
     world: that it was trained on.
     record: of the run, see `records`.
   """
-  end = record["evaluations"][-1]
+  end = records.end(record)
+  assert end is not None
   names = ("count_accuracy", "count_accuracy_mode", "elbo", "num_images")
   return {
     "data": world,
-    "config": record["config"].partition(":")[0],
+    "config": config,
     "seed": record["seed"],
     "iterations": end["iteration"],
     **{name: end[name] for name in names},
@@ -129,8 +139,8 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
       for name in ("count_accuracy_mode", "count_accuracy", "elbo")
     )
     rows.append(
-      f"{world:14}{len(own):5}  {kept.median_and_range(mode):24}"
-      f"{100 * np.mean(mode):6.2f}  {kept.median_and_range(sampled):24}"
+      f"{world:14}{len(own):5}  {wording.median_and_range(mode):24}"
+      f"{100 * np.mean(mode):6.2f}  {wording.median_and_range(sampled):24}"
       f"{np.median(elbo):8.1f}{100 * supair:8.1f}{100 * air_there:11.1f}"
     )
   return "\n".join(rows)
@@ -149,10 +159,10 @@ def main(flag_values: flags.FlagValues) -> int:
     return status
   shown: list[kept.Result] = []
   drawn: dict[str, outputs.AIROutput] = {}
-  for record in runner.ended(list(worlds), flag_values):
+  for record in runner.ended_runs(list(worlds), flag_values):
     config, seed = record["config"], record["seed"]
     world = worlds[config]
-    shown.append(result_of(world, record))
+    shown.append(result_of(flag_values.config, world, record))
     if world not in drawn:
       run = runs.load(plan.folder_of(config, seed, out.resolve()))
       drawn[world] = _infer(run, flag_values)

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from experiments.common import wording
 from experiments.common.launcher import UsageError
 from experiments.sweeps import records
 
@@ -59,11 +60,9 @@ def wilson(successes: int, runs: int) -> tuple[float, float]:
 
 def _median_and_range(values: Sequence[float]) -> str:
   """Returns the median of percentages, and of several their range."""
-  median, low, high = (
-    f"{100 * value:.2f}"
-    for value in (statistics.median(values), min(values), max(values))
-  )
-  return f"{median} ({low}-{high})" if len(values) > 1 else median
+  if len(values) == 1:
+    return f"{100 * values[0]:.2f}"
+  return wording.median_and_range(values)
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -4,7 +4,8 @@ import dataclasses
 import pathlib
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from absl import flags
 
@@ -197,6 +198,19 @@ def folder_of(config: str, seed: int, out: pathlib.Path) -> pathlib.Path:
     out: the folder of the runs' folders.
   """
   return out / re.sub(r"[^\w.,=+-]", "_", config) / f"seed-{seed}"
+
+
+def with_settings(config: str, settings: Mapping[str, Any]) -> str:
+  """Returns a configuration with further settings.
+
+  Args:
+    config: see `make`.
+    settings: of flags, by name.
+  """
+  if not settings:
+    return config
+  separator = "," if ":" in config else ":"
+  return config + separator + ",".join(f"{k}={v}" for k, v in settings.items())
 
 
 def flags_of(

@@ -137,7 +137,7 @@ def run(configs: Sequence[str], flag_values: flags.FlagValues) -> int:
   return int(any(run.state != "done" for run in sweep))
 
 
-def ended(
+def ended_runs(
   configs: Sequence[str], flag_values: flags.FlagValues
 ) -> list[dict[str, Any]]:
   """Returns the records of the runs that came to their end, after `run`.
@@ -155,11 +155,12 @@ def ended(
   }
   found = []
   for config, seed in itertools.product(configs, flag_values.seeds):
-    record = recorded.get((config, seed), {"error": "it has not ended"})
-    if record["error"] is None:
+    record = recorded.get((config, seed))
+    if record and records.ended(record):
       found.append(record)
     else:
-      print(f"left out: {config}, seed {seed}: {record['error']}")
+      why = record["error"] if record else "it has not ended"
+      print(f"left out: {config}, seed {seed}: {why}")
   return found
 
 

@@ -98,7 +98,7 @@ def test_a_sweep(tmp_path, tiny_flags, single_data, capsys, monkeypatch):
   values = flags.FlagValues()
   sweep.define_flags(values)
   values(["sweep", *arguments, f"--configs=default,{BROKEN}"])
-  assert runner.ended(values.configs, values) == in_out[:2]
+  assert runner.ended_runs(values.configs, values) == in_out[:2]
   printed = capsys.readouterr().out
   for seed in (0, 1):
     assert f"left out: {BROKEN}, seed {seed}: " in printed
